@@ -1,0 +1,20 @@
+import { defineConfig } from "vitest/config";
+
+/** Tests that need neither PostgreSQL nor a token: they run alone in `npm run check` and beside the others in `npm test`. */
+const withoutService = ["test/architecture.test.ts", "test/scripts/**/*.test.ts", "test/pki/**/*.test.ts", "test/jose/**/*.test.ts"];
+
+export default defineConfig({
+  test: {
+    pool: "forks",
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+    reporters: ["default", ["json", { outputFile: "var/test-report.json" }]],
+    projects: [
+      { extends: true, test: { name: "pure", include: withoutService } },
+      {
+        extends: true,
+        test: { name: "service", include: ["test/**/*.test.ts"], exclude: withoutService, globalSetup: ["test/support/global.ts"] },
+      },
+    ],
+  },
+});
