@@ -1,0 +1,48 @@
+/** Every kind of failure that crosses a module's border. The doors map each code to a status; the command line to an exit code. */
+export type FaultCode =
+  // Bytes and requests (pki, doors)
+  | "malformed"
+  | "badCSR"
+  | "tooLarge"
+  // Who may do what (access)
+  | "unauthenticated"
+  | "policyDenied"
+  | "notFound"
+  // Issuance (ca)
+  | "idempotencyMismatch"
+  | "lifetimeOutOfRange"
+  | "lintRefused"
+  // The world outside is away or full
+  | "hsmUnavailable"
+  | "databaseUnavailable"
+  | "busy"
+  // A start that must not go on, or a command that cannot: the detail names the option or the remedy
+  | "refusedToStart"
+  // Never expected: a bug, or a dependency that broke its contract
+  | "internal";
+
+/** What a Fault may carry beside its detail. */
+export type FaultOptions = {
+  /** For the log only: never shown to a caller. */
+  readonly cause?: unknown;
+  /** Extension members of a problem document (RFC 9457 §3.2), safe to show. */
+  readonly members?: Readonly<Record<string, unknown>>;
+};
+
+/**
+ * The one error class that crosses modules: a code of a closed set, a detail that is safe to show to the caller, a cause for the log.
+ * It knows nothing of HTTP; each door has its own exhaustive table.
+ */
+export class Fault extends Error {
+  readonly code: FaultCode;
+  readonly detail: string;
+  readonly members: Readonly<Record<string, unknown>>;
+
+  constructor(code: FaultCode, detail: string, options: FaultOptions = {}) {
+    super(`${code}: ${detail}`, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = "Fault";
+    this.code = code;
+    this.detail = detail;
+    this.members = options.members ?? {};
+  }
+}

@@ -1,0 +1,53 @@
+/**
+ * What happened, told to whoever counts and logs it. A port, so that the domain names no metric library. Never throws, never waits.
+ * Fields are safe to log: no key material, tokens, PINs or request bodies.
+ */
+export type Events = {
+  /** Something happened once: counted under its name and written to the log at `level`. */
+  tell(level: "debug" | "info" | "warn" | "error", event: EventName, fields?: Readonly<Record<string, unknown>>): void;
+  /** A duration in seconds, or another measured value, under the metric's name and labels. */
+  measure(metric: MetricName, value: number, labels?: Readonly<Record<string, string>>): void;
+};
+
+/** Names of events, in the words of the log and of the metric `chancery_events_total{event=…}`. */
+export type EventName =
+  | "certificate.issued"
+  | "certificate.repeated"
+  | "issuance.refused"
+  | "issuance.closed"
+  | "issuance.settled"
+  | "lint.refused"
+  | "signature.corrupt"
+  | "second-decoder.disagreed"
+  | "clock.refused"
+  | "hsm.host.started"
+  | "hsm.host.ended"
+  | "hsm.call.failed"
+  | "hsm.call.refused"
+  | "hsm.deadline"
+  | "hsm.breaker.opened"
+  | "hsm.breaker.closed"
+  | "hsm.sessions.reduced"
+  | "hsm.pin.refused"
+  | "key.generated"
+  | "key.unusable"
+  | "key.unknown"
+  | "database.failed"
+  | "database.connected"
+  | "job.failed"
+  | "request.failed"
+  | "tls.renewed"
+  | "service.started"
+  | "service.stopping";
+
+/** Names of measured values (Prometheus conventions: seconds, totals). */
+export type MetricName =
+  | "chancery_hsm_sign_seconds"
+  | "chancery_hsm_wait_seconds"
+  | "chancery_hsm_queue_depth"
+  | "chancery_hsm_sessions"
+  | "chancery_hsm_health_age_seconds"
+  | "chancery_database_seconds"
+  | "chancery_database_group_size"
+  | "chancery_issuance_seconds"
+  | "chancery_http_request_seconds";
