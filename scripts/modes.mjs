@@ -1,0 +1,148 @@
+import { readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { join, resolve } from "node:path";
+import { findModule, provideModule } from "./pkcs11-module.mjs";
+import { systemCode } from "./say.mjs";
+
+/**
+ * @typedef {object} World
+ * @property {string} root the checkout's top directory
+ * @property {string} cwd where the commands will run
+ * @property {NodeJS.ProcessEnv} env
+ * @property {readonly string[]} args what stood behind the mode
+ *
+ * @typedef {object} Plan
+ * @property {readonly (readonly string[])[]} commands arguments of Node, each run after the one before, whatever became of it
+ * @property {NodeJS.ProcessEnv} env what the commands get beside the environment as it is
+ */
+
+/**
+ * What each npm script runs once Node 24 and the dependencies are there.
+ * @type {Readonly<Record<string, (world: World) => Promise<Plan>>>}
+ */
+export const modes = { serve, cli, test, check, conformance, bench };
+
+/** No code from strings, and no way to a prototype through parsed input: neither we nor our dependencies need them. */
+const hardening = ["--disallow-code-generation-from-strings", "--disable-proto=throw"];
+
+/**
+ * `npm start`: the service on evaluation defaults, unless the environment or the configuration file says otherwise.
+ * @param {World} world
+ * @returns {Promise<Plan>}
+ */
+async function serve({ root, cwd, env, args }) {
+  const evaluation = env.CHANCERY_ENV || configures(args, cwd, "env") ? {} : { CHANCERY_ENV: "evaluation" };
+  const module = configures(args, cwd, "pkcs11Module") ? {} : await provideModule({ root, env });
+  return { commands: [[...hardening, main(root), "serve", ...args]], env: { ...threads(env), ...evaluation, ...module } };
+}
+
+/**
+ * `npx chancery`: one command. Outside production, what needs a token may fetch a module for it.
+ * @param {World} world
+ * @returns {Promise<Plan>}
+ */
+async function cli({ root, cwd, env, args }) {
+  const evaluates = env.CHANCERY_ENV !== undefined && env.CHANCERY_ENV !== "production";
+  const fetches = evaluates && ["serve", "init", "doctor"].includes(args[0] ?? "");
+  const module = configures(args, cwd, "pkcs11Module")
+    ? {}
+    : fetches
+      ? await provideModule({ root, env })
+      : configuredOrFound({ root, env });
+  return { commands: [[...hardening, main(root), ...args]], env: { ...(args[0] === "serve" ? threads(env) : {}), ...module } };
+}
+
+/**
+ * @param {World} world
+ * @returns {Promise<Plan>}
+ */
+async function test({ root, env, args }) {
+  return { commands: [[tool(root, "vitest/vitest.mjs"), "run", ...args]], env: await provideModule({ root, env }) };
+}
+
+/**
+ * Types, lint, format, import table, unused code.
+ * @param {World} world
+ * @returns {Promise<Plan>}
+ */
+async function check({ root }) {
+  const commands = [
+    [tool(root, "typescript/bin/tsc"), "--noEmit"],
+    [tool(root, "oxlint/bin/oxlint")],
+    [tool(root, "prettier/bin/prettier.cjs"), "--check", "--log-level", "warn", "."],
+    // The default reporter alone: the report of the last whole run stays.
+    [tool(root, "vitest/vitest.mjs"), "run", "--project", "pure", "--reporter", "default", "test/architecture.test.ts"],
+    [tool(root, "knip/bin/knip.js")],
+  ];
+  return { commands, env: {} };
+}
+
+/**
+ * @param {World} world
+ * @returns {Promise<Plan>}
+ */
+async function conformance({ root, env, args }) {
+  return { commands: [[join(root, "conformance/run.ts"), ...args]], env: await provideModule({ root, env }) };
+}
+
+/**
+ * @param {World} world
+ * @returns {Promise<Plan>}
+ */
+async function bench({ root, env, args }) {
+  return { commands: [[join(root, "bench/run.ts"), ...args]], env: await provideModule({ root, env }) };
+}
+
+/** @param {string} root */
+function main(root) {
+  return join(root, "src", "main.ts");
+}
+
+/**
+ * @param {string} root
+ * @param {string} path
+ */
+function tool(root, path) {
+  return join(root, "node_modules", path);
+}
+
+/**
+ * Signature checks occupy the thread pool: as many threads as cores for them, four for files and names.
+ * @param {NodeJS.ProcessEnv} env
+ */
+function threads(env) {
+  return { UV_THREADPOOL_SIZE: env.UV_THREADPOOL_SIZE ?? String(availableParallelism() + 4) };
+}
+
+/**
+ * A command that needs no module must not fail for want of one; the command itself says what it lacks.
+ * @param {{ root: string, env: NodeJS.ProcessEnv }} world
+ */
+function configuredOrFound(world) {
+  return world.env.CHANCERY_PKCS11_MODULE ? {} : (findModule(world) ?? {});
+}
+
+/**
+ * True when the file named by `--config` sets `option`. The environment wins over that file, so what we would add to the
+ * environment must give way to it here.
+ * @param {readonly string[]} args
+ * @param {string} cwd
+ * @param {string} option
+ */
+function configures(args, cwd, option) {
+  const index = args.findIndex((arg) => arg === "--config" || arg.startsWith("--config="));
+  if (index === -1) return false;
+  const file = args[index]?.startsWith("--config=") ? args[index].slice("--config=".length) : args[index + 1];
+  return file !== undefined && new RegExp(`^\\s*["']?${option}["']?\\s*:`, "m").test(textOf(resolve(cwd, file)));
+}
+
+/** @param {string} file */
+function textOf(file) {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    // The command reads it again, and says what is wrong with it.
+    if (systemCode(error) === undefined) throw error;
+    return "";
+  }
+}
