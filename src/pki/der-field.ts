@@ -1,0 +1,111 @@
+import { Fault } from "../fault.ts";
+import { contentOf, expectTag, tag, type DerValue } from "./der.ts";
+
+/** Dotted decimal of an OBJECT IDENTIFIER. @throws Fault `malformed` */
+export function readOid(value: DerValue | undefined, what: string): string {
+  const content = contentOf(expectTag(value, tag.objectIdentifier, what));
+  const arcs: string[] = [];
+  let arc = 0;
+  let wide = 0n;
+  for (const octet of content) {
+    // An arc of 2.25 has 128 bits (X.667); numbers carry the short ones.
+    if (arc >= 2 ** 45) wide = wide === 0n ? BigInt(arc) : wide;
+    if (wide > 0n) wide = wide * 128n + BigInt(octet & 0x7f);
+    else arc = arc * 128 + (octet & 0x7f);
+    if (octet >= 0x80) continue;
+    if (arcs.length > 0) arcs.push(wide > 0n ? wide.toString() : arc.toString());
+    else if (wide > 0n) arcs.push("2", (wide - 80n).toString());
+    else arcs.push(...firstArcs(arc));
+    arc = 0;
+    wide = 0n;
+  }
+  return arcs.join(".");
+}
+
+/** Magnitude of an INTEGER that is not negative: big-endian, without a leading zero octet (0 is one zero octet). @throws Fault `malformed` */
+export function readUnsigned(value: DerValue | undefined, what: string): Uint8Array {
+  const content = contentOf(expectTag(value, tag.integer, what));
+  if ((content[0] ?? 0) >= 0x80) throw new Fault("malformed", `${what} is negative`);
+  return content.length > 1 && content[0] === 0 ? content.subarray(1) : content;
+}
+
+/** An INTEGER from 0 to 2³¹ − 1: versions, path lengths. @throws Fault `malformed` */
+export function readSmallInteger(value: DerValue | undefined, what: string): number {
+  const magnitude = readUnsigned(value, what);
+  const number = magnitude.length > 4 ? Infinity : magnitude.reduce((sum, octet) => sum * 256 + octet, 0);
+  if (number > 0x7fffffff) throw new Fault("malformed", `${what} is above 2147483647`);
+  return number;
+}
+
+/** Content of an OCTET STRING (a view). @throws Fault `malformed` */
+export function readOctetString(value: DerValue | undefined, what: string): Uint8Array {
+  return contentOf(expectTag(value, tag.octetString, what));
+}
+
+/** Octets of a BIT STRING that holds whole octets: keys and signatures (a view). @throws Fault `malformed` */
+export function readBitString(value: DerValue | undefined, what: string): Uint8Array {
+  const content = contentOf(expectTag(value, tag.bitString, what));
+  if (content[0] !== 0) throw new Fault("malformed", `${what} does not hold whole octets`);
+  return content.subarray(1);
+}
+
+/**
+ * Numbers of the bits that are set in a BIT STRING with named bits (keyUsage: 0 is digitalSignature).
+ * @throws Fault `malformed`, also when trailing zero bits are encoded (X.690 §11.2.2).
+ */
+export function readNamedBits(value: DerValue | undefined, what: string): readonly number[] {
+  const content = contentOf(expectTag(value, tag.bitString, what));
+  const length = (content.length - 1) * 8 - (content[0] ?? 0);
+  const bits: number[] = [];
+  for (let bit = 0; bit < length; bit++) if (((content[1 + (bit >> 3)] ?? 0) & (0x80 >> (bit & 7))) !== 0) bits.push(bit);
+  if (length > 0 && bits.at(-1) !== length - 1) throw new Fault("malformed", `${what} has trailing zero bits`);
+  return bits;
+}
+
+/**
+ * A Time: UTCTime for 1950–2049, GeneralizedTime from 2050, in UTC, whole seconds.
+ * @throws Fault `malformed`, also for days that no calendar has and for a GeneralizedTime before 2050.
+ * @see RFC 5280 §4.1.2.5
+ */
+export function readTime(value: DerValue | undefined, what: string): Date {
+  if (value?.tag !== tag.utcTime) expectTag(value, tag.generalizedTime, what);
+  const text = value === undefined ? "" : ascii.decode(contentOf(value));
+  const short = value?.tag === tag.utcTime;
+  const written = short ? `${Number(text.slice(0, 2)) < 50 ? "20" : "19"}${text}` : text;
+  const iso = written.replace(/^(....)(..)(..)(..)(..)(..)Z$/, "$1-$2-$3T$4:$5:$6.000Z");
+  const time = new Date(iso);
+  if (Number.isNaN(time.getTime()) || time.toISOString() !== iso) throw new Fault("malformed", `${what} is no date: ${text}`);
+  if (!short && time.getUTCFullYear() < 2050) throw new Fault("malformed", `${what} is a GeneralizedTime before 2050`);
+  return time;
+}
+
+const ascii = new TextDecoder("ascii");
+
+/** The characters of a string type (X.680 §41). TeletexString is read as ISO 8859-1, as its writers mean it. @throws Fault `malformed` */
+export function readText(value: DerValue | undefined, what: string): string {
+  if (value === undefined) throw new Fault("malformed", `${what} is missing`);
+  const decoder = decoders[value.tag];
+  if (decoder === undefined) throw new Fault("malformed", `${what} is not a string`);
+  try {
+    return decoder.decode(contentOf(value));
+  } catch (cause) {
+    throw new Fault("malformed", `${what} holds characters that do not exist`, { cause });
+  }
+}
+
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const decoders: { readonly [identifier: number]: { decode(bytes: Uint8Array): string } } = {
+  0x0c: utf8,
+  0x12: utf8,
+  0x13: utf8,
+  0x14: { decode: (bytes) => String.fromCharCode(...bytes) },
+  0x16: utf8,
+  0x1a: utf8,
+  0x1b: utf8,
+  0x1e: new TextDecoder("utf-16be", { fatal: true, ignoreBOM: true }),
+};
+
+function firstArcs(joined: number): readonly string[] {
+  const first = Math.min(2, Math.floor(joined / 40));
+  return [first.toString(), (joined - first * 40).toString()];
+}
