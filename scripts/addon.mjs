@@ -44,9 +44,12 @@ export function buildAddon(root, nodedir, env) {
   const run = spawnSync(process.execPath, [gyp, "rebuild", `--nodedir=${nodedir}`, "--loglevel=warn"], {
     cwd: addonDirectory(root),
     env: gypEnvironment(env, nodedir),
-    stdio: ["ignore", 2, 2],
+    encoding: "utf8",
+    maxBuffer: 64 * 2 ** 20,
   });
-  if (run.status !== 0) throw new Refusal("the HSM addon (pkcs11js) did not compile: see the lines above");
+  if (run.status === 0) return;
+  process.stderr.write(`${run.stdout}${run.stderr}`);
+  throw new Refusal("the HSM addon (pkcs11js) did not compile: see the lines above");
 }
 
 /**
