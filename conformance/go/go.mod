@@ -1,0 +1,3 @@
+module chancery/conformance
+
+go 1.19
