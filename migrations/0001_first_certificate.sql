@@ -86,6 +86,16 @@ create table issuance (
   unique (request_id, attempt)
 );
 
+create index issuance_created on issuance (created_at);
+
+-- Every attempt opened before this time has ended: how far settling need not look back.
+create table settlement (
+  only_row boolean primary key default true check (only_row),
+  settled_before timestamptz not null
+);
+
+insert into settlement (settled_before) values ('1970-01-01T00:00:00Z');
+
 -- How an attempt ended, once: with a certificate, or (certificate is null) closed without one. Whoever inserts first decides.
 create table certificate (
   authority text not null,
@@ -100,7 +110,8 @@ create table certificate (
   primary key (authority, serial)
 );
 
-create index certificate_newest on certificate (namespace, recorded_at desc, serial desc) where certificate is not null;
+create index certificate_newest on certificate (recorded_at desc, serial desc) where certificate is not null;
+create index certificate_newest_of_namespace on certificate (namespace, recorded_at desc, serial desc) where certificate is not null;
 create index certificate_by_key on certificate (spki_sha256);
 
 -- Names of certificates, DNS names reversed by label: exact look-up and everything under a domain.

@@ -1,0 +1,71 @@
+import type { Database } from "../database/connect.ts";
+import { group } from "../database/group.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Events } from "../ports/events.ts";
+import type { Hsm } from "../ports/hsm.ts";
+import type { Random } from "../ports/random.ts";
+import type { Authority } from "./authority.ts";
+import { freezeProfiles, type FrozenProfile } from "./profiles.ts";
+import {
+  type CertificateRow,
+  type Guard,
+  type IntentRow,
+  lastIntentAt,
+  recordCertificates,
+  recordIntents,
+  standingCertificates,
+  standingIntents,
+} from "./store.ts";
+import { timekeeper, type Timekeeper } from "./timekeeper.ts";
+
+/** The issuing authority and its world: the first argument of every use case here. */
+export type Ca = {
+  readonly database: Database;
+  readonly hsm: Hsm;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly events: Events;
+  /** Which instance acts: stands in audit records. */
+  readonly node: string;
+  readonly authorities: ReadonlyMap<string, Authority>;
+  readonly profiles: ReadonlyMap<string, FrozenProfile>;
+  readonly timekeeper: Timekeeper;
+  /** What must hold of an intent's caller when it is recorded. */
+  readonly guard: Guard;
+  /** Durable when it resolves `recorded`; shares its commit with other intents of the moment. */
+  readonly recordIntent: (row: IntentRow) => Promise<"recorded" | "conflict">;
+  /** Durable when it resolves `recorded`; `conflict`: the attempt had ended before. */
+  readonly recordCertificate: (row: CertificateRow) => Promise<"recorded" | "conflict">;
+};
+
+/** What `openCa` needs to know of the world. */
+export type CaWorld = Pick<Ca, "database" | "hsm" | "clock" | "random" | "events" | "node" | "guard" | "authorities">;
+
+/** Freezes the profiles and binds the hot statements to the database. */
+export async function openCa(world: CaWorld): Promise<Ca> {
+  const { database, clock, events, guard } = world;
+  const profiles = await freezeProfiles(database, clock);
+  const lastSignedAt = await database.read(lastIntentAt);
+  const key = (row: { readonly serial: Uint8Array }): string => Buffer.from(row.serial).toString("hex");
+  return {
+    ...world,
+    profiles,
+    timekeeper: timekeeper(clock, lastSignedAt),
+    recordIntent: group({
+      name: "intent",
+      maximum: 64,
+      events,
+      key,
+      flush: (rows) => database.read((sql) => recordIntents(sql, rows, guard)),
+      reread: (rows) => database.read((sql) => standingIntents(sql, rows)),
+    }),
+    recordCertificate: group({
+      name: "certificate",
+      maximum: 64,
+      events,
+      key,
+      flush: (rows) => database.read((sql) => recordCertificates(sql, rows)),
+      reread: (rows) => database.read((sql) => standingCertificates(sql, rows)),
+    }),
+  };
+}

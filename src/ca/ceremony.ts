@@ -1,0 +1,106 @@
+import { createHash } from "node:crypto";
+import { appendAudit } from "../audit/append.ts";
+import { auditRow } from "../audit/entry.ts";
+import { generateKeyPair, type KeyPair } from "../custody/generate.ts";
+import { Fault } from "../fault.ts";
+import type { KeyAlgorithm } from "../pki/algorithm.ts";
+import { keyIdentifier } from "../pki/certificate.ts";
+import { encodeName, type Name } from "../pki/name.ts";
+import { verificationKey } from "../pki/algorithm.ts";
+import type { Hsm, Purpose } from "../ports/hsm.ts";
+import { authorityUrls } from "./authority.ts";
+import { type CaWorld, openCa } from "./ca.ts";
+import { issueFrom, type SigningAuthority } from "./issue.ts";
+import { recordAuthority } from "./store.ts";
+
+/** The world of the ceremony: `hsm` is the issuing token; the root's is opened for this act alone. */
+export type CeremonyWorld = Omit<CaWorld, "guard" | "authorities"> & { readonly rootHsm: Hsm; readonly statusUrl: string };
+
+/** What the authorities are called and which keys they have. */
+export type CeremonyPlan = {
+  readonly organization: string;
+  /** ISO 3166-1 alpha-2, or XX for none. */
+  readonly country: string;
+  readonly rootKeyAlgorithm: KeyAlgorithm;
+  readonly issuingKeyAlgorithm: KeyAlgorithm;
+};
+
+/** Name of the key that readiness of a token is shown with. */
+export function healthKeyName(token: string): string {
+  return `health-${token}`;
+}
+
+const namespace = "/";
+const principal = { id: "system", namespace };
+
+/**
+ * Makes the first hierarchy: root-1 in the root's token, issuing-1 and the health key in the issuing token. Each step is durable and may
+ * be repeated: a ceremony that was interrupted goes on where it stood, and one that is complete changes nothing.
+ */
+export async function holdCeremony(world: CeremonyWorld, plan: CeremonyPlan): Promise<void> {
+  const custody = (hsm: Hsm) => ({ ...world, hsm });
+  const key = (hsm: Hsm, name: string, algorithm: KeyAlgorithm, purposes: readonly Purpose[]) =>
+    generateKeyPair(custody(hsm), { name, algorithm, purposes, namespace, principal: principal.id });
+
+  const rootKey = await key(world.rootHsm, "root-1", plan.rootKeyAlgorithm, ["subordinate", "crl", "binding"]);
+  const issuingKey = await key(world.hsm, "issuing-1", plan.issuingKeyAlgorithm, ["certificate", "crl", "binding"]);
+  await key(world.hsm, healthKeyName(world.hsm.token), "P-256", ["health", "binding"]);
+
+  const root = signingAuthority("root-1", rootKey, name(plan, "Root CA 1"), {});
+  await createAuthority(world, { kind: "root", signer: { ...root, issuer: { ...root.issuer, urls: {} } }, subject: name(plan, "Root CA 1"), pair: rootKey });
+  const signer = { ...root, issuer: { ...root.issuer, urls: authorityUrls(world.statusUrl, "root-1") } };
+  await createAuthority(world, { kind: "issuing", signer, subject: name(plan, "Issuing CA 1"), pair: issuingKey });
+}
+
+function name({ organization, country }: CeremonyPlan, commonName: string): Name {
+  return [
+    { type: "C", value: country },
+    { type: "O", value: organization },
+    { type: "CN", value: `${organization} ${commonName}` },
+  ];
+}
+
+/** What a root signs with before it has a certificate; its own ends are those of its profile. */
+function signingAuthority(slug: string, pair: KeyPair, subject: Name, urls: SigningAuthority["issuer"]["urls"]): SigningAuthority {
+  return {
+    slug,
+    key: pair.reference,
+    verificationKey: verificationKey(pair.spki),
+    issuer: {
+      subject: encodeName(subject),
+      spki: pair.spki,
+      subjectKeyIdentifier: keyIdentifier(pair.spki),
+      notAfter: new Date("9999-12-31T23:59:59Z"),
+      algorithm: pair.reference.algorithm,
+      urls,
+    },
+  };
+}
+
+type Creation = { readonly kind: "root" | "issuing"; readonly signer: SigningAuthority; readonly subject: Name; readonly pair: KeyPair };
+
+/** Signs the authority's certificate with the root's key and records the authority; does nothing when it stands. */
+async function createAuthority(world: CeremonyWorld, { kind, signer, subject, pair }: Creation): Promise<void> {
+  const slug = pair.name;
+  const ca = await openCa({ ...world, hsm: world.rootHsm, authorities: new Map(), guard: (sql) => sql`true` });
+  const { certificate } = await issueFrom(ca, signer, {
+    door: "system",
+    key: `authority ${slug}`,
+    principal,
+    requestHash: createHash("sha256").update(encodeName(subject)).update(pair.spki).digest(),
+    profile: kind === "root" ? "root" : "subordinate",
+    subject,
+    names: [],
+    spki: pair.spki,
+    keyAlgorithm: pair.reference.algorithm,
+  }).catch((cause: unknown) => {
+    if (!(cause instanceof Fault) || cause.code !== "idempotencyMismatch") throw cause;
+    throw new Fault("refusedToStart", `${slug} stands already under another name; it cannot be named anew`, { cause });
+  });
+  await world.database.transact(async (tx) => {
+    const row = { slug, namespace, kind, issuer: signer.slug, keyPairId: pair.id, certificate: certificate.certificate, createdAt: world.clock.now() };
+    if (!(await recordAuthority(tx, row))) return;
+    const object = { slug, kind, issuer: signer.slug, serial: certificate.serial, spkiSha256: pair.reference.spkiSha256 };
+    await appendAudit(tx, auditRow({ operation: "authority.create", namespace, principal: principal.id, outcome: "success", object }, world));
+  });
+}

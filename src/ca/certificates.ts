@@ -1,0 +1,120 @@
+import { contains } from "../access/namespace.ts";
+import { Fault } from "../fault.ts";
+import type { KeyAlgorithm } from "../pki/algorithm.ts";
+import { parseCertificate } from "../pki/certificate.ts";
+import { type GeneralName, reversedName } from "../pki/general-name.ts";
+import type { Ca } from "./ca.ts";
+import { type CertificateFilter, type CertificateRecord, listCertificateRecords, readCertificates } from "./store.ts";
+
+/** A certificate that this service issued, as it is shown. */
+export type IssuedCertificate = {
+  readonly authority: string;
+  /** 32 lower-case hex digits. */
+  readonly serial: string;
+  readonly profile: string;
+  readonly namespace: string;
+  /** RFC 4514; "" for the empty name. */
+  readonly subject: string;
+  readonly names: readonly GeneralName[];
+  readonly notBefore: Date;
+  readonly notAfter: Date;
+  readonly status: "valid" | "revoked" | "expired";
+  readonly keyAlgorithm: KeyAlgorithm;
+  /** Lower-case hex. */
+  readonly spkiSha256: string;
+  /** DER. */
+  readonly certificate: Uint8Array;
+  /** DER certificates of the issuers upwards, the root left out. */
+  readonly chain: readonly Uint8Array[];
+};
+
+/** The certificate of this serial, if it lies in `namespace` or within it. */
+export async function readCertificate(ca: Ca, namespace: string, serial: string): Promise<IssuedCertificate | undefined> {
+  const rows = await ca.database.read((sql) => readCertificates(sql, Buffer.from(serial, "hex")));
+  const row = rows.find((candidate) => contains(namespace, candidate.namespace));
+  return row && shown(ca, row);
+}
+
+/** The certificate of this authority and serial, whatever its namespace. */
+export async function storedCertificate(ca: Ca, authority: string, serial: Uint8Array): Promise<IssuedCertificate | undefined> {
+  const rows = await ca.database.read((sql) => readCertificates(sql, serial));
+  const row = rows.find((candidate) => candidate.authority === authority);
+  return row && shown(ca, row);
+}
+
+/** What a list of certificates may be asked for. */
+export type CertificateQuery = {
+  readonly name?: GeneralName | undefined;
+  /** 32 lower-case hex digits. */
+  readonly serial?: string | undefined;
+  readonly status?: "valid" | "revoked" | "expired" | undefined;
+  readonly profile?: string | undefined;
+  /** notAfter at or after this time. */
+  readonly notAfterFrom?: Date | undefined;
+  /** notAfter before this time. */
+  readonly notAfterBefore?: Date | undefined;
+  /** 1 to 1,000. */
+  readonly limit: number;
+  /** `nextCursor` of the page before. */
+  readonly cursor?: string | undefined;
+};
+
+/**
+ * Certificates of `namespace` and within it, newest first, with the cursor of the next page where there may be one.
+ * @throws Fault `malformed` when the cursor is none that this service gave.
+ */
+export async function listCertificates(
+  ca: Ca,
+  namespace: string,
+  query: CertificateQuery,
+): Promise<{ certificates: readonly IssuedCertificate[]; nextCursor?: string }> {
+  const { name, serial, status, profile, notAfterFrom, notAfterBefore, limit, cursor } = query;
+  const filter: CertificateFilter = {
+    ...(name && { reversedName: reversedName(name) }),
+    ...(serial !== undefined && { serial: Buffer.from(serial, "hex") }),
+    ...(status && { status }),
+    ...(profile !== undefined && { profile }),
+    ...(notAfterFrom && { notAfterFrom }),
+    ...(notAfterBefore && { notAfterBefore }),
+    ...(cursor !== undefined && { after: parseCursor(cursor) }),
+  };
+  const rows = await ca.database.read((sql) => listCertificateRecords(sql, { namespace, now: ca.clock.now(), limit }, filter));
+  const last = rows.length === limit ? rows.at(-1) : undefined;
+  return { certificates: rows.map((row) => shown(ca, row)), ...(last && { nextCursor: formatCursor(last) }) };
+}
+
+function shown(ca: Ca, row: CertificateRecord): IssuedCertificate {
+  const parsed = parseCertificate(row.certificate);
+  return {
+    authority: row.authority,
+    serial: parsed.serial,
+    profile: row.profile,
+    namespace: row.namespace,
+    subject: parsed.subjectText,
+    names: parsed.names,
+    notBefore: parsed.notBefore,
+    notAfter: parsed.notAfter,
+    status: row.revoked ? "revoked" : parsed.notAfter < ca.clock.now() ? "expired" : "valid",
+    keyAlgorithm: parsed.keyAlgorithm,
+    spkiSha256: parsed.spkiSha256,
+    certificate: row.certificate,
+    chain: ca.authorities.get(row.authority)?.chain ?? [],
+  };
+}
+
+/** Milliseconds and serial of the last row, so that rows recorded meanwhile shift nothing. */
+function formatCursor(row: CertificateRecord): string {
+  const octets = Buffer.alloc(8 + 16);
+  octets.writeBigUInt64BE(BigInt(row.recordedAt.getTime()));
+  octets.set(row.serial, 8);
+  return octets.toString("base64url");
+}
+
+function parseCursor(cursor: string): { recordedAt: Date; serial: Uint8Array } {
+  const octets = Buffer.from(cursor, "base64url");
+  const milliseconds = octets.length === 24 ? octets.readBigUInt64BE() : undefined;
+  if (milliseconds === undefined || milliseconds > 8_640_000_000_000_000n || octets.toString("base64url") !== cursor) {
+    throw new Fault("malformed", "cursor is not one that this service gave");
+  }
+  return { recordedAt: new Date(Number(milliseconds)), serial: octets.subarray(8) };
+}

@@ -1,0 +1,125 @@
+import { appendAudit } from "../audit/append.ts";
+import { auditRow } from "../audit/entry.ts";
+import { Fault } from "../fault.ts";
+import { type Certificate, notAfterOf, parseTbsCertificate, reissuedTbs } from "../pki/certificate.ts";
+import { lint } from "../pki/lint.ts";
+import type { Profile } from "../pki/profile.ts";
+import type { Authority } from "./authority.ts";
+import type { Ca } from "./ca.ts";
+import { drawSerial, finish, intentRow } from "./issue.ts";
+import { frozenProfile } from "./profiles.ts";
+import { type AttemptRow, closeAttempt, type IntentRow, openAttempts, recordIntents, recordSettlement } from "./store.ts";
+
+/** An attempt that is open after this time is nobody's: every deadline on its way has passed. */
+const abandonedAfterSeconds = 20;
+/** How old the bytes of an attempt may be when they are signed again; older ones would be backdated too far. */
+const freshSeconds = 3600;
+
+/** What became of the attempts that were found open. */
+export type Settlement = { readonly finished: number; readonly closed: number; readonly failed: number };
+
+/**
+ * Settles attempts that a crash or an outage left open: the same bytes are signed again while they are fresh; else the attempt is closed,
+ * its serial revoked, and the next one opened in the same transaction, or, where that may not be, the request is closed for good.
+ * May run in several instances at once. An attempt that cannot be settled now stays open for the next round.
+ */
+export async function settle(ca: Ca): Promise<Settlement> {
+  const before = new Date(ca.clock.now().getTime() - abandonedAfterSeconds * 1000);
+  const attempts = await ca.database.read((sql) => openAttempts(sql, before, 100));
+  let [finished, closed, failed] = [0, 0, 0];
+  for (const attempt of attempts) {
+    try {
+      const outcome = await settleAttempt(ca, attempt);
+      if (outcome === "finished") finished++;
+      if (outcome === "closed") closed++;
+    } catch (cause) {
+      failed++;
+      ca.events.tell("warn", "job.failed", { job: "settle", serial: Buffer.from(attempt.serial).toString("hex"), cause });
+    }
+  }
+  await ca.database.read((sql) => recordSettlement(sql, before));
+  return { finished, closed, failed };
+}
+
+async function settleAttempt(ca: Ca, attempt: AttemptRow): Promise<"finished" | "closed" | "left"> {
+  const authority = ca.authorities.get(attempt.authority);
+  // A root signs in its ceremony alone, which resumes what it left open.
+  if (authority?.kind !== "issuing") return "left";
+  const profile = await frozenProfile(ca.database, attempt.profileSha256);
+  if (!profile) throw new Fault("internal", "the profile of an intent is not recorded");
+  const plan = parseTbsCertificate(attempt.tbs);
+  if (ca.timekeeper.signingTime().getTime() <= plan.notBefore.getTime() + freshSeconds * 1000) {
+    await finish(ca, authority, profile, attempt);
+    ca.events.tell("info", "issuance.settled", { authority: authority.slug, serial: plan.serial });
+    return "finished";
+  }
+  return await closeAndReopen(ca, authority, profile, { attempt, plan });
+}
+
+async function closeAndReopen(
+  ca: Ca,
+  authority: Authority,
+  profile: Profile,
+  { attempt, plan }: { attempt: AttemptRow; plan: Certificate },
+): Promise<"closed" | "left"> {
+  const next = nextAttempt(ca, authority, profile, { attempt, plan });
+  const outcome = await ca.database.transact(async (tx) => {
+    const closed = await closeAttempt(tx, {
+      authority: attempt.authority,
+      serial: attempt.serial,
+      namespace: attempt.namespace,
+      profile: profile.name,
+      spkiSha256: Buffer.from(plan.spkiSha256, "hex"),
+      notBefore: plan.notBefore,
+      notAfter: plan.notAfter,
+      recordedAt: ca.clock.now(),
+    });
+    if (!closed) return undefined;
+    const opened = next !== undefined && (await recordIntents(tx.sql, [next], ca.guard)) === 1;
+    await appendAudit(
+      tx,
+      auditRow(
+        {
+          operation: "certificate.close",
+          namespace: attempt.namespace,
+          principal: "system",
+          outcome: "failure",
+          object: { authority: attempt.authority, serial: plan.serial, attempt: attempt.attempt, reopened: opened },
+        },
+        ca,
+      ),
+    );
+    return { opened };
+  });
+  if (!outcome) return "left";
+  ca.events.tell("warn", "issuance.closed", { authority: authority.slug, serial: plan.serial, reopened: outcome.opened });
+  if (next && outcome.opened) await finish(ca, authority, profile, next);
+  return "closed";
+}
+
+/** The same content under a new serial and new times; undefined when it may not be issued any more. */
+function nextAttempt(
+  ca: Ca,
+  authority: Authority,
+  profile: Profile,
+  { attempt, plan }: { attempt: AttemptRow; plan: Certificate },
+): IntentRow | undefined {
+  const serial = drawSerial(ca);
+  const lifetimeSeconds = (plan.notAfter.getTime() - plan.notBefore.getTime()) / 1000 + 1;
+  const notBefore = new Date(ca.timekeeper.signingTime().getTime() - profile.backdateSeconds * 1000);
+  const tbs = reissuedTbs(attempt.tbs, { serial, notBefore, notAfter: notAfterOf(notBefore, lifetimeSeconds) });
+  if (lint(tbs, { profile, issuer: authority.issuer, names: plan.names }).length > 0) return undefined;
+  return intentRow(ca, {
+    authority: attempt.authority,
+    serial: Buffer.from(serial, "hex"),
+    requestId: attempt.requestId,
+    attempt: attempt.attempt + 1,
+    requestHash: attempt.requestHash,
+    namespace: attempt.namespace,
+    principal: attempt.principal,
+    profileSha256: attempt.profileSha256,
+    spkiSha256: Buffer.from(plan.spkiSha256, "hex"),
+    tbs,
+    createdAt: ca.clock.now(),
+  });
+}

@@ -1,0 +1,166 @@
+import { readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { parse as parseYaml } from "yaml";
+import { z } from "zod";
+import { Fault } from "./fault.ts";
+
+/** A listener's address. Port 0 takes a free one. */
+export type Address = { readonly host: string; readonly port: number };
+
+/** Every option of the service, checked and frozen. Paths are absolute. */
+export type Config = {
+  /** `production` refuses every default that only suits an evaluation. */
+  readonly env: "production" | "evaluation";
+  /** The directory of this instance: certificates for clients, first token, evaluation's database and token. */
+  readonly dataDir: string;
+  /** TLS: REST and ACME. */
+  readonly listen: Address;
+  /** Plain HTTP: CRL, OCSP, AIA. */
+  readonly statusListen: Address;
+  /** Plain HTTP: health and metrics. */
+  readonly opsListen: Address;
+  /** How clients reach `listen`: https, no path, no trailing slash. */
+  readonly baseUrl: string;
+  /** How everyone reaches `statusListen`: http (RFC 5280 §4.2.1.13, §8), no trailing slash. Stands in every certificate. */
+  readonly statusUrl: string;
+  /** PostgreSQL connection URL; undefined: the embedded server. */
+  readonly databaseUrl: string | undefined;
+  /** Connections of this instance to PostgreSQL. */
+  readonly databasePool: number;
+  /** Path of the PKCS#11 module. */
+  readonly pkcs11Module: string | undefined;
+  /** SoftHSM's configuration file, handed to the module's process; an evaluation has its own in the data directory. */
+  readonly softHsmConf: string | undefined;
+  /** Label of the token with the issuing keys. */
+  readonly pkcs11Token: string;
+  /** File that holds the user PIN of that token. */
+  readonly pkcs11PinFile: string;
+  /** Label of the root's token: opened by `init` alone. */
+  readonly pkcs11RootToken: string;
+  readonly pkcs11RootPinFile: string;
+  /** PKCS#11 sessions of the issuing token, so signatures in flight. */
+  readonly pkcs11Sessions: number;
+  readonly logLevel: "debug" | "info" | "warn" | "error";
+};
+
+type Option = {
+  readonly key: keyof Config;
+  readonly variable: string;
+  readonly schema: z.ZodType;
+  /** What an evaluation may take for granted. */
+  readonly fallback?: (dataDir: string) => unknown;
+  /** Whether production must be told, since the fallback suits an evaluation only. */
+  readonly production?: "required";
+};
+
+const port = z.coerce.number().int().min(0).max(65535);
+
+const address = z.string().transform((text, context): Address => {
+  const match = /^(?:\[([0-9a-fA-F:]+)\]|([^:\s]+)):(\d{1,5})$/.exec(text);
+  const parsed = port.safeParse(match?.[3]);
+  if (!match || !parsed.success) {
+    context.addIssue({ code: "custom", message: "must be HOST:PORT, as 127.0.0.1:9443 or [::1]:9443" });
+    return z.NEVER;
+  }
+  return { host: match[1] ?? match[2] ?? "", port: parsed.data };
+});
+
+const url = (scheme: "https:" | "http:") =>
+  z.string().transform((text, context) => {
+    const parsed = URL.canParse(text) ? new URL(text) : undefined;
+    const plain = parsed && !parsed.search && !parsed.hash && !parsed.username && (parsed.pathname === "/" || scheme === "http:");
+    if (!plain || parsed.protocol !== scheme) {
+      context.addIssue({ code: "custom", message: `must be an ${scheme}// URL${scheme === "https:" ? " without a path" : " without query or credentials"}` });
+      return z.NEVER;
+    }
+    return parsed.href.replace(/\/+$/, "");
+  });
+
+const databaseUrl = z.string().regex(/^postgres(ql)?:\/\//, "must begin with postgres://");
+const path = z.string().min(1);
+const label = z.string().min(1).max(32);
+
+/** Every option, its variable, and what it takes by default. */
+const options: readonly Option[] = [
+  { key: "env", variable: "CHANCERY_ENV", schema: z.enum(["production", "evaluation"]), fallback: () => "production" },
+  { key: "dataDir", variable: "CHANCERY_DATA_DIR", schema: path, fallback: (dataDir) => dataDir },
+  { key: "listen", variable: "CHANCERY_LISTEN", schema: address, fallback: () => "127.0.0.1:9443" },
+  { key: "statusListen", variable: "CHANCERY_STATUS_LISTEN", schema: address, fallback: () => "127.0.0.1:9080" },
+  { key: "opsListen", variable: "CHANCERY_OPS_LISTEN", schema: address, fallback: () => "127.0.0.1:9090" },
+  { key: "baseUrl", variable: "CHANCERY_BASE_URL", schema: url("https:"), fallback: () => "https://localhost:9443", production: "required" },
+  { key: "statusUrl", variable: "CHANCERY_STATUS_URL", schema: url("http:"), fallback: () => "http://localhost:9080", production: "required" },
+  { key: "databaseUrl", variable: "DATABASE_URL", schema: databaseUrl, production: "required" },
+  { key: "databasePool", variable: "CHANCERY_DATABASE_POOL", schema: z.coerce.number().int().min(2).max(90), fallback: () => 8 },
+  { key: "pkcs11Module", variable: "CHANCERY_PKCS11_MODULE", schema: path, production: "required" },
+  { key: "softHsmConf", variable: "SOFTHSM2_CONF", schema: path },
+  { key: "pkcs11Token", variable: "CHANCERY_PKCS11_TOKEN", schema: label, fallback: () => "chancery-issuing", production: "required" },
+  { key: "pkcs11PinFile", variable: "CHANCERY_PKCS11_PIN_FILE", schema: path, fallback: (d) => join(d, "issuing.pin"), production: "required" },
+  { key: "pkcs11RootToken", variable: "CHANCERY_PKCS11_ROOT_TOKEN", schema: label, fallback: () => "chancery-root" },
+  { key: "pkcs11RootPinFile", variable: "CHANCERY_PKCS11_ROOT_PIN_FILE", schema: path, fallback: (d) => join(d, "root.pin") },
+  { key: "pkcs11Sessions", variable: "CHANCERY_PKCS11_SESSIONS", schema: z.coerce.number().int().min(1).max(256), fallback: () => 8 },
+  { key: "logLevel", variable: "CHANCERY_LOG_LEVEL", schema: z.enum(["debug", "info", "warn", "error"]), fallback: () => "info" },
+];
+
+const paths: ReadonlySet<keyof Config> = new Set(["dataDir", "pkcs11Module", "softHsmConf", "pkcs11PinFile", "pkcs11RootPinFile"]);
+
+/** Read by the command line, not by the service; known so that they are not refused. */
+const clientVariables: ReadonlySet<string> = new Set(["CHANCERY_TOKEN_FILE", "CHANCERY_CA_FILE"]);
+
+/** What `loadConfig` reads: the environment, the directory that relative paths and `./var` mean, and a YAML file by `--config`. */
+export type ConfigSources = {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly directory: string;
+  readonly configFile?: string;
+};
+
+/**
+ * Reads and checks every option; the environment wins over the file.
+ * @throws Fault `refusedToStart` that names each wrong, unknown or missing option.
+ */
+export function loadConfig({ env, directory, configFile }: ConfigSources): Config {
+  const file = configFile === undefined ? {} : readConfigFile(resolve(directory, configFile));
+  const problems = [...unknownOptions(env, file)];
+  const given = new Map<keyof Config, unknown>();
+  for (const option of options) {
+    const value = env[option.variable] ?? file[option.key];
+    if (value !== undefined && value !== "") given.set(option.key, value);
+  }
+  const dataDir = resolve(directory, String(given.get("dataDir") ?? "var"));
+  const production = (given.get("env") ?? "production") !== "evaluation";
+  const config: Partial<Record<keyof Config, unknown>> = {};
+  for (const option of options) {
+    const value = given.get(option.key);
+    if (value === undefined && production && option.production === "required") {
+      problems.push(`${option.variable} must be set (its default suits CHANCERY_ENV=evaluation only)`);
+      continue;
+    }
+    const raw = value ?? option.fallback?.(dataDir);
+    if (raw === undefined) continue;
+    const parsed = option.schema.safeParse(raw);
+    if (!parsed.success) problems.push(`${option.variable} ${parsed.error.issues.map((issue) => issue.message).join(", ")}`);
+    else config[option.key] = paths.has(option.key) ? resolve(directory, String(parsed.data)) : parsed.data;
+  }
+  if (problems.length > 0) throw new Fault("refusedToStart", problems.join("; "));
+  return Object.freeze({ databaseUrl: undefined, pkcs11Module: undefined, softHsmConf: undefined, ...config } as Config); // every option passed its schema
+}
+
+function readConfigFile(file: string): Record<string, unknown> {
+  let document: unknown;
+  try {
+    document = parseYaml(readFileSync(file, "utf8"));
+  } catch (cause) {
+    throw new Fault("refusedToStart", `--config ${file} cannot be read: ${cause instanceof Error ? cause.message : "unreadable"}`, { cause });
+  }
+  const parsed = z.record(z.string(), z.union([z.string(), z.number()])).safeParse(document ?? {});
+  if (!parsed.success) throw new Fault("refusedToStart", `--config ${file} must hold options in camelCase, one a line`);
+  return parsed.data;
+}
+
+function* unknownOptions(env: ConfigSources["env"], file: Record<string, unknown>): Generator<string> {
+  const variables = new Set(options.map((option) => option.variable));
+  const keys = new Set<string>(options.map((option) => option.key));
+  for (const name of Object.keys(env)) {
+    if (name.startsWith("CHANCERY_") && !variables.has(name) && !clientVariables.has(name)) yield `${name} is no option of this service`;
+  }
+  for (const name of Object.keys(file)) if (!keys.has(name)) yield `${name} in the configuration file is no option of this service`;
+}

@@ -1,0 +1,82 @@
+import { createHash, createPrivateKey, createPublicKey, generateKeyPair, type KeyObject } from "node:crypto";
+import { promises as fs } from "node:fs";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import type { Ca } from "../ca/ca.ts";
+import { issue } from "../ca/issue.ts";
+import { keyAlgorithm, spkiSha256 } from "../pki/algorithm.ts";
+import { parseCertificate } from "../pki/certificate.ts";
+import type { GeneralName } from "../pki/general-name.ts";
+import { decodePem, encodePem } from "../pki/pem.ts";
+
+/** Key and chain that the TLS listener shows, both PEM. */
+export type ServiceCertificate = { readonly key: string; readonly chain: string; readonly notAfter: Date };
+
+/** Where the certificate is kept between starts, and what it is for. */
+export type ServiceCertificatePlan = { readonly dataDir: string; readonly names: readonly GeneralName[] };
+
+/** Fourteen days, renewed with a third of them left. */
+const lifetimeSeconds = 14 * 86_400;
+const renewBeforeSeconds = lifetimeSeconds / 3;
+
+/**
+ * The certificate of the service's own TLS listener, from its own intermediate: the one kept in the data directory while it is good for
+ * these names and far from its end, else a new one under a new key.
+ */
+export async function serviceCertificate(ca: Ca, plan: ServiceCertificatePlan): Promise<ServiceCertificate> {
+  const kept = await keptCertificate(ca, plan);
+  return kept ?? (await newCertificate(ca, plan));
+}
+
+async function keptCertificate(ca: Ca, { dataDir, names }: ServiceCertificatePlan): Promise<ServiceCertificate | undefined> {
+  const files = await Promise.all([read(join(dataDir, "tls.key")), read(join(dataDir, "tls.pem"))]);
+  const [key, chain] = files;
+  if (key === undefined || chain === undefined) return undefined;
+  try {
+    const [leaf, issuer] = decodePem(chain, "CERTIFICATE");
+    if (!leaf || !issuer) return undefined;
+    const certificate = parseCertificate(leaf);
+    const fits =
+      spkiOf(createPrivateKey(key)).equals(Buffer.from(certificate.spki)) &&
+      certificate.notAfter.getTime() - ca.clock.now().getTime() > renewBeforeSeconds * 1000 &&
+      JSON.stringify(certificate.names) === JSON.stringify(names) &&
+      [...ca.authorities.values()].some((authority) => Buffer.from(authority.certificate).equals(issuer));
+    return fits ? { key, chain, notAfter: certificate.notAfter } : undefined;
+  } catch {
+    // Whatever is wrong with what was kept, a new certificate takes its place.
+    return undefined;
+  }
+}
+
+async function newCertificate(ca: Ca, { dataDir, names }: ServiceCertificatePlan): Promise<ServiceCertificate> {
+  const { privateKey } = await promisify(generateKeyPair)("ec", { namedCurve: "P-256" });
+  const spki = spkiOf(privateKey);
+  const { certificate } = await issue(ca, {
+    door: "system",
+    principal: { id: "system", namespace: "/" },
+    requestHash: createHash("sha256").update(spkiSha256(spki)).digest(),
+    profile: "server",
+    names,
+    spki,
+    keyAlgorithm: keyAlgorithm(spki),
+    lifetimeSeconds,
+  });
+  const key = privateKey.export({ type: "pkcs8", format: "pem" }).toString();
+  const chain = [certificate.certificate, ...certificate.chain].map((der) => encodePem("CERTIFICATE", der)).join("");
+  await writePrivate(join(dataDir, "tls.key"), key);
+  await writePrivate(join(dataDir, "tls.pem"), chain);
+  return { key, chain, notAfter: certificate.notAfter };
+}
+
+function spkiOf(privateKey: KeyObject): Buffer {
+  return createPublicKey(privateKey).export({ type: "spki", format: "der" });
+}
+
+async function read(file: string): Promise<string | undefined> {
+  return await fs.readFile(file, "utf8").catch(() => undefined);
+}
+
+async function writePrivate(file: string, text: string): Promise<void> {
+  await fs.writeFile(`${file}.new`, text, { mode: 0o600 });
+  await fs.rename(`${file}.new`, file);
+}

@@ -1,0 +1,64 @@
+import { chmod, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Config } from "./config.ts";
+import { Fault } from "./fault.ts";
+import { softHsmConf } from "./hsm/softhsm.ts";
+import { initialiseToken, listTokens } from "./hsm/token.ts";
+import type { Random } from "./ports/random.ts";
+
+/** What a process that loads the PKCS#11 module is started with. */
+export type ModuleOptions = { readonly module: string; readonly softHsmConf?: string };
+
+/**
+ * The PKCS#11 module of this configuration; an evaluation's SoftHSM has its tokens in the data directory.
+ * @throws Fault `refusedToStart` when no module is named.
+ */
+export async function moduleOptions(config: Config): Promise<ModuleOptions> {
+  const module = config.pkcs11Module;
+  if (module === undefined) {
+    throw new Fault("refusedToStart", "CHANCERY_PKCS11_MODULE must name a PKCS#11 module; `npm start` finds or fetches SoftHSM by itself");
+  }
+  const conf = config.env === "evaluation" ? await softHsmConf(config.dataDir) : config.softHsmConf;
+  return conf === undefined ? { module } : { module, softHsmConf: conf };
+}
+
+/** Makes an evaluation's two tokens, with random PINs in files of mode 0400; what is there already stays. */
+export async function provisionEvaluation(config: Config, options: ModuleOptions, random: Random): Promise<void> {
+  const pins = {
+    root: await secretFile(config.pkcs11RootPinFile, random),
+    issuing: await secretFile(config.pkcs11PinFile, random),
+    securityOfficer: await secretFile(join(config.dataDir, "security-officer.pin"), random),
+  };
+  const present = new Set((await listTokens(options)).map((token) => token.label));
+  const missing = [
+    { label: config.pkcs11RootToken, userPin: pins.root },
+    { label: config.pkcs11Token, userPin: pins.issuing },
+  ].filter(({ label }) => !present.has(label));
+  for (const { label, userPin } of missing) await initialiseToken({ ...options, label, soPin: pins.securityOfficer, userPin });
+}
+
+/**
+ * The PIN that a file holds, without its line end.
+ * @param option Names the option in the refusal.
+ * @throws Fault `refusedToStart` when the file cannot be read or is empty.
+ */
+export async function readPin(file: string, option: string): Promise<string> {
+  const text = await readFile(file, "utf8").catch((cause: unknown) => {
+    throw new Fault("refusedToStart", `${option} ${file} cannot be read: it must hold the token's user PIN`, { cause });
+  });
+  const pin = text.replace(/\r?\n$/, "");
+  if (pin === "") throw new Fault("refusedToStart", `${option} ${file} is empty: it must hold the token's user PIN`);
+  return pin;
+}
+
+async function secretFile(file: string, random: Random): Promise<string> {
+  const secret = Buffer.from(random.bytes(18)).toString("base64url");
+  try {
+    await writeFile(file, secret, { flag: "wx", mode: 0o400 });
+    await chmod(file, 0o400);
+    return secret;
+  } catch (cause) {
+    if (cause instanceof Error && "code" in cause && cause.code === "EEXIST") return (await readFile(file, "utf8")).trim();
+    throw new Fault("refusedToStart", `${file} cannot be written`, { cause });
+  }
+}
