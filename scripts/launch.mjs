@@ -3,7 +3,7 @@ import { delimiter, dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ensureInstalled } from "./install.mjs";
 import { modes } from "./modes.mjs";
-import { findNode } from "./node.mjs";
+import { requireNode } from "./node.mjs";
 import { Refusal, say } from "./say.mjs";
 import { endLike, run } from "./supervise.mjs";
 
@@ -21,7 +21,7 @@ export async function launch(mode, args, cwd) {
     const plan = modes[mode];
     if (!plan) throw new Refusal(`there is no mode ${mode}: it is one of ${Object.keys(modes).join(", ")}`);
     await ensureInstalled(root);
-    const node = findNode(root);
+    const node = requireNode(root);
     await runAll(node, await plan({ root, cwd, env: process.env, args }), cwd);
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;

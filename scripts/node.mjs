@@ -7,38 +7,22 @@ const neededMajor = 24;
 
 /**
  * Path of a Node that runs TypeScript sources as they are: the one npm installed here, or else the one that runs this.
- * @param {string} root
+ * @param {string} root the checkout's top directory
+ * @param {{ path: string, version: string }} self the Node that runs this
  * @throws Refusal when neither is new enough
  */
-export function findNode(root) {
-  const found = candidates(root).find((node) => isNewEnough(node));
-  if (found) return found;
-  throw new Refusal(tooOld());
+export function requireNode(root, self = { path: process.execPath, version: process.versions.node }) {
+  const installed = join(root, "node_modules", "node", "bin", "node");
+  if (existsSync(installed) && isNewEnough(versionOf(installed))) return installed;
+  if (isNewEnough(self.version)) return self.path;
+  throw new Refusal(
+    `Node ${neededMajor} or newer is needed; this is ${self.version} and npm could not install one: install Node ${neededMajor} and run again`,
+  );
 }
 
-/**
- * The sentence for a machine on which no Node is new enough.
- */
-export function tooOld() {
-  return `Node ${neededMajor} or newer is needed; this is ${process.version} and npm could not install one: install Node ${neededMajor} and run again`;
-}
-
-/**
- * True when there is, or npm has installed, a Node that is new enough.
- * @param {string} root
- */
-export function hasNode(root) {
-  return candidates(root).some((node) => isNewEnough(node));
-}
-
-/** @param {string} root */
-function candidates(root) {
-  return [join(root, "node_modules", "node", "bin", "node"), process.execPath].filter((node) => existsSync(node));
-}
-
-/** @param {string} node */
-function isNewEnough(node) {
-  return Number(versionOf(node).split(".")[0]) >= neededMajor;
+/** @param {string} version */
+function isNewEnough(version) {
+  return Number(version.split(".")[0]) >= neededMajor;
 }
 
 /** @param {string} node */

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { addonDirectory, buildAddon, headersDirectory, isAddonBuilt, requireCompiler } from "./addon.mjs";
-import { hasNode, tooOld } from "./node.mjs";
+import { requireNode } from "./node.mjs";
 import { Refusal, say } from "./say.mjs";
 import { recordInstallation } from "./stamp.mjs";
 
@@ -19,7 +19,7 @@ try {
 }
 
 function complete() {
-  if (!hasNode(root)) throw new Refusal(tooOld());
+  requireNode(root);
   if (!isAddonBuilt(root)) {
     const nodedir = headersDirectory(root);
     requireCompiler(process.env);
