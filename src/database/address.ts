@@ -1,0 +1,44 @@
+import { Fault } from "../fault.ts";
+
+/** Where a PostgreSQL server listens and as whom it is asked: what a `DATABASE_URL` says. */
+export type DatabaseAddress = {
+  /** A Unix socket's directory when it begins with "/", else a host name or an IP address. */
+  readonly host: string;
+  readonly port: number;
+  readonly user: string;
+  readonly password: string;
+  readonly database: string;
+  /** libpq's word: `disable` (no TLS), `require` (TLS, whoever answers), `verify-full` (TLS, certificate and name are checked). */
+  readonly sslmode: "disable" | "require" | "verify-full";
+};
+
+/**
+ * Reads a connection URI in libpq's form: `postgresql://user:password@host:port/database`, or with a Unix socket's directory
+ * `postgresql:///database?host=/run/postgresql&user=chancery`. Only `host`, `port`, `user`, `password` and `sslmode` may stand in its query.
+ * @throws Fault `refusedToStart` naming what is wrong, never the password.
+ * @see PostgreSQL 18, 32.1.1.2 Connection URIs
+ */
+export function parseDatabaseUrl(text: string): DatabaseAddress {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (!url || !["postgres:", "postgresql:"].includes(url.protocol))
+    throw new Fault("refusedToStart", "DATABASE_URL is not a URL of the form postgresql://user@host:port/database");
+  const unknown = [...url.searchParams.keys()].find((name) => !parameters.includes(name));
+  if (unknown !== undefined) throw new Fault("refusedToStart", `DATABASE_URL has the parameter ${unknown}; known are ${parameters.join(", ")}`);
+  const part = (name: string, fallback: string) => url.searchParams.get(name) ?? decodeURIComponent(fallback);
+  const host = part("host", url.hostname.replace(/^\[(.*)\]$/, "$1"));
+  const port = Number(part("port", url.port || "5432"));
+  const user = part("user", url.username);
+  const database = decodeURIComponent(url.pathname.slice(1)) || user;
+  if (host === "") throw new Fault("refusedToStart", "DATABASE_URL names no host");
+  if (!Number.isInteger(port) || port < 1 || port > 65_535) throw new Fault("refusedToStart", "DATABASE_URL names a port outside 1 to 65535");
+  if (user === "") throw new Fault("refusedToStart", "DATABASE_URL names no user");
+  return { host, port, user, password: part("password", url.password), database, sslmode: sslmode(part("sslmode", "disable")) };
+}
+
+const parameters = ["host", "port", "user", "password", "sslmode"];
+
+function sslmode(text: string): DatabaseAddress["sslmode"] {
+  if (text === "disable" || text === "require" || text === "verify-full") return text;
+  // "prefer" would let an attacker on the wire turn TLS off, and says so only to who reads libpq's manual.
+  throw new Fault("refusedToStart", `DATABASE_URL has sslmode=${text}; known are disable, require and verify-full`);
+}
