@@ -1,7 +1,7 @@
 import { generateKeyPairSync, sign, type KeyObject } from "node:crypto";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { keyAlgorithm, signatureAlgorithm, verificationKey, type KeyAlgorithm } from "../src/pki/algorithm.ts";
+import { keyAlgorithm, verificationKey, type KeyAlgorithm } from "../src/pki/algorithm.ts";
 import { keyIdentifier, notAfterOf, sealCertificate, tbsCertificate, type Issuer } from "../src/pki/certificate.ts";
 import { encodeName, type Name } from "../src/pki/name.ts";
 import { encodePem } from "../src/pki/pem.ts";
@@ -104,10 +104,9 @@ async function signed(
   // The same 126 random bits as the service's: positive, and no leading zero octet (RFC 5280 §4.1.2.2).
   serial.writeUInt8((serial.readUInt8(0) & 0x3f) | 0x40, 0);
   const tbs = tbsCertificate(issuer, made, content, { serial: serial.toString("hex"), notBefore, notAfter });
-  const hash = { SHA256: "sha256", SHA384: "sha384", SHA512: "sha512" }[
-    /SHA\d+/.exec(signatureAlgorithm(issuer.algorithm).toUpperCase())?.[0] ?? ""
-  ];
-  const certificate = await sealCertificate(tbs, verificationKey(issuer.spki), sign(hash ?? "sha256", tbs, privateKey));
+  // P-384 signs with SHA-384, every other key of ours with SHA-256.
+  const hash = issuer.algorithm === "P-384" ? "sha384" : "sha256";
+  const certificate = await sealCertificate(tbs, verificationKey(issuer.spki), sign(hash, tbs, privateKey));
   if (certificate === undefined) throw new Error(`the signature of ${issuer.algorithm} does not verify`);
   return certificate;
 }

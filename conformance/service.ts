@@ -151,7 +151,7 @@ export function pkcs11Module(): string {
 
 /** The environment without options of another service, which would point this one elsewhere. */
 function withoutOptions(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  return Object.fromEntries(Object.entries(environment).filter(([name]) => !name.startsWith("CHANCERY_") && name !== "DATABASE_URL"));
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => !/^(CHANCERY_|DATABASE_URL$|SOFTHSM2_CONF$)/.test(name)));
 }
 
 async function ready(service: Service, over: () => boolean): Promise<void> {

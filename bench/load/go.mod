@@ -1,0 +1,3 @@
+module chancery/bench/load
+
+go 1.22

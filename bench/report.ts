@@ -1,0 +1,79 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Measurement } from "./window.ts";
+
+/** Everything measured at one number of callers, one entry a round. */
+export type Row = {
+  readonly callers: number;
+  readonly chancery: Measurement[];
+  readonly stepCa: Measurement[];
+  /** Signatures per second: through the service's HSM client, and of pkcs11js alone. */
+  readonly host: number[];
+  readonly raw: number[];
+};
+
+/** What a run was: how often and where it measured. */
+export type Circumstances = {
+  readonly rounds: number;
+  readonly nodeSignaturesPerSecond: number;
+  readonly cores: number;
+  readonly stepCa: boolean;
+};
+
+/** The figures as Markdown: medians of the rounds, and the ratios within this run, by which runs on other machines compare. */
+export function table(rows: readonly Row[], circumstances: Circumstances): string {
+  const lines = rows.map((row) => {
+    const ours = medians(row.chancery);
+    const theirs = row.stepCa.length > 0 ? medians(row.stepCa) : undefined;
+    const raw = median(row.raw);
+    return {
+      callers: row.callers,
+      "certificates/s": ours.perSecond.toFixed(0),
+      "p50 ms": ours.p50Ms.toFixed(1),
+      "p99 ms": ours.p99Ms.toFixed(1),
+      "CPU ms each": ours.cpuMsEach.toFixed(2),
+      "SQL round trips each": ours.roundTripsEach?.toFixed(2) ?? "–",
+      "HSM client/s": median(row.host).toFixed(0),
+      "raw C_Sign/s": raw.toFixed(0),
+      "÷ raw C_Sign": (ours.perSecond / raw).toFixed(2),
+      "step-ca/s": theirs?.perSecond.toFixed(0) ?? "–",
+      "step-ca p99 ms": theirs?.p99Ms.toFixed(1) ?? "–",
+      "step-ca CPU ms each": theirs?.cpuMsEach.toFixed(2) ?? "–",
+      "÷ step-ca": theirs ? (ours.perSecond / theirs.perSecond).toFixed(2) : "–",
+    };
+  });
+  const header = Object.keys(lines[0] ?? {});
+  const cells = [header, header.map(() => "---"), ...lines.map((line) => Object.values(line))];
+  const text = cells.map((row) => `| ${row.join(" | ")} |`);
+  const { rounds, nodeSignaturesPerSecond, cores, stepCa } = circumstances;
+  return [
+    ...text,
+    "",
+    `Median of ${rounds}, contestants alternating; ${cores} cores shared with the load client; every key P-256, every request over TLS 1.3 and HTTP/1.1, kept alive.`,
+    `Ours is durable in PostgreSQL and signs in a token${stepCa ? "; step-ca keeps its rows in its embedded store and its key in memory" : ""}.`,
+    `Calibration: ${nodeSignaturesPerSecond.toFixed(0)} P-256 signatures per second by Node's own crypto on one thread.`,
+  ].join("\n");
+}
+
+/** Writes `report.md` and `report.json` into `directory`. */
+export async function writeBenchReport(directory: string, rows: readonly Row[], circumstances: Circumstances): Promise<void> {
+  await mkdir(directory, { recursive: true });
+  await writeFile(join(directory, "report.md"), `# Issuance over REST\n\n${table(rows, circumstances)}\n`);
+  await writeFile(join(directory, "report.json"), `${JSON.stringify({ circumstances, rows }, undefined, 2)}\n`);
+}
+
+function medians(all: readonly Measurement[]): Measurement {
+  const of = (pick: (one: Measurement) => number | undefined): number => median(all.flatMap((one) => pick(one) ?? []));
+  const trips = all.some((one) => one.roundTripsEach !== undefined) ? { roundTripsEach: of((one) => one.roundTripsEach) } : {};
+  return {
+    perSecond: of((one) => one.perSecond),
+    p50Ms: of((one) => one.p50Ms),
+    p99Ms: of((one) => one.p99Ms),
+    cpuMsEach: of((one) => one.cpuMsEach),
+    ...trips,
+  };
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
+}
