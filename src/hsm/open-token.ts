@@ -1,0 +1,128 @@
+import { randomInt } from "node:crypto";
+import { setTimeout as pause } from "node:timers/promises";
+
+import pkcs11js from "pkcs11js";
+import type { Handle, PKCS11, TokenInfo } from "pkcs11js";
+
+import type { Opening } from "./frame.ts";
+import { attempt, OpeningError, ReturnError } from "./host-failure.ts";
+import { mechanisms } from "./mechanism.ts";
+import { returnName } from "./return-value.ts";
+import { SessionPool } from "./session-pool.ts";
+
+/** A token in which the host has logged in. */
+export type OpenToken = {
+  readonly library: PKCS11;
+  readonly slot: Handle;
+  readonly sessions: SessionPool;
+  readonly manufacturer: string;
+  /** Logs in again after somebody ended the login of the process. The PIN was right once in this host's life. */
+  login(): void;
+};
+
+/**
+ * Loads the module, finds the token by its label, opens the pool and logs in, once.
+ *
+ * CKR_GENERAL_ERROR while several processes start on one token means that another was writing: the module is finalised and initialised
+ * again, up to five times. A refused PIN is final: real tokens lock after a few.
+ * @param tell told of what an operator should know: fewer sessions, a PIN count that is low.
+ * @throws OpeningError with a sentence for the operator.
+ */
+export async function openToken(
+  opening: Opening,
+  tell: (event: "sessions" | "pin", fields: Readonly<Record<string, unknown>>) => void,
+): Promise<OpenToken> {
+  const library = load(opening.module);
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return openOnce(library, opening, tell);
+    } catch (error) {
+      if (!(error instanceof ReturnError)) throw error;
+      const again = error.code === generalError ? tries <= 5 : error.code === userPinNotInitialized && tries === 1;
+      if (!again) throw openingError(error);
+      finalize(library);
+      await pause(randomInt(10, 100));
+    }
+  }
+}
+
+const generalError = 0x05;
+const userPinNotInitialized = 0x102;
+
+function load(path: string): PKCS11 {
+  const library = new pkcs11js.PKCS11();
+  try {
+    library.load(path);
+    return library;
+  } catch (error) {
+    throw new OpeningError("module", `the PKCS#11 module cannot be loaded: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+function openOnce(library: PKCS11, opening: Opening, tell: Parameters<typeof openToken>[1]): OpenToken {
+  // Without CKF_OS_LOCKING_OK the calls of the thread pool meet in a module that does not lock.
+  attempt("C_Initialize", () => library.C_Initialize({ flags: pkcs11js.CKF_OS_LOCKING_OK }));
+  const { slot, information } = findToken(library, opening.token);
+  requireMechanisms(library, slot, opening.token);
+  requireTriesLeft(information, tell);
+  const sessions = new SessionPool(library, slot, {
+    wanted: opening.sessions,
+    reduced: (size) => tell("sessions", { size, wanted: opening.sessions }),
+  });
+  if (sessions.size < opening.sessions && sessions.size === 0) throw new OpeningError("device", "the token gives no session");
+  const anySession = sessions.openReadWrite();
+  const login = (): void => void attempt("C_Login", () => library.C_Login(anySession, pkcs11js.CKU_USER, opening.pin));
+  login();
+  return { library, slot, sessions, manufacturer: information.manufacturerID.replace(padding, ""), login };
+}
+
+/** Blank or NUL, with which modules fill up fixed-length texts. */
+// eslint-disable-next-line no-control-regex
+const padding = /[\u0000 ]+$/;
+
+function findToken(library: PKCS11, label: string): { slot: Handle; information: TokenInfo } {
+  const slots = attempt("C_GetSlotList", () => library.C_GetSlotList(true)) ?? [];
+  const tokens = slots
+    .map((slot) => ({ slot, information: attempt("C_GetTokenInfo", () => library.C_GetTokenInfo(slot)) }))
+    .filter(
+      (token): token is { slot: Handle; information: TokenInfo } =>
+        ((token.information?.flags ?? 0) & pkcs11js.CKF_TOKEN_INITIALIZED) !== 0,
+    );
+  const [match, ...others] = tokens.filter(({ information }) => information.label.replace(padding, "") === label);
+  if (match && others.length === 0) return match;
+  const found = tokens.map(
+    ({ information }) => `"${information.label.replace(padding, "")}" (serial ${information.serialNumber.replace(padding, "")})`,
+  );
+  throw new OpeningError(
+    "token",
+    `${match ? `${others.length + 1} tokens have` : "no token has"} the label "${label}"; the module shows ${found.length === 0 ? "no token" : found.join(", ")}`,
+  );
+}
+
+function requireMechanisms(library: PKCS11, slot: Handle, label: string): void {
+  const offered = new Set(attempt("C_GetSlotList", () => library.C_GetMechanismList(slot)));
+  const needed = ["CKM_EC_KEY_PAIR_GEN", "CKM_ECDSA", "CKM_RSA_PKCS_KEY_PAIR_GEN", "CKM_RSA_PKCS"] as const;
+  const lacking = needed.filter((name) => !offered.has(mechanisms[name]));
+  if (lacking.length > 0) throw new OpeningError("algorithm", `token "${label}" does not offer ${lacking.join(", ")}`);
+}
+
+function requireTriesLeft({ flags }: TokenInfo, tell: Parameters<typeof openToken>[1]): void {
+  if ((flags & pkcs11js.CKF_USER_PIN_LOCKED) !== 0) throw new OpeningError("pin", "the token's user PIN is locked");
+  if ((flags & pkcs11js.CKF_USER_PIN_FINAL_TRY) !== 0) {
+    throw new OpeningError("pin", "the token has one try of the PIN left, which a start does not spend: log in with another tool first");
+  }
+  if ((flags & pkcs11js.CKF_USER_PIN_COUNT_LOW) !== 0) tell("pin", { detail: "a wrong PIN was tried since the last login" });
+}
+
+function finalize(library: PKCS11): void {
+  try {
+    library.C_Finalize();
+  } catch {
+    // A module that could not initialise cannot finalise either; what follows is C_Initialize again, whose own answer counts.
+  }
+}
+
+function openingError(error: ReturnError): OpeningError {
+  if (error.class === "pin") return new OpeningError("pin", `the token refused the PIN: ${returnName(error.code)}`);
+  return new OpeningError("device", error.message);
+}

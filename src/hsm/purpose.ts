@@ -1,0 +1,31 @@
+import { signedKind } from "../pki/signed-kind.ts";
+import type { Purpose } from "../ports/hsm.ts";
+
+/** First line of the text that the binding test signs. Its first octet is not 0x30, so it is never a certificate, CRL or OCSP response. */
+export const bindingHead = "chancery binding\n";
+
+/** First line of the text that the health check signs. */
+export const healthHead = "chancery health\n";
+
+/**
+ * Why `bytes` are not what `purpose` says, in a sentence; undefined when they are.
+ * The host asks this before each signature: whoever took over the process in front of it can ask for leaves, not for a CA certificate.
+ */
+export function purposeProblem(purpose: Purpose, bytes: Uint8Array): string | undefined {
+  if (purpose === "data") return undefined;
+  const found = kindOf(bytes);
+  return found === purpose
+    ? undefined
+    : `the bytes are ${found === undefined ? "nothing we sign" : `for purpose ${found}`}, not for purpose ${purpose}`;
+}
+
+function kindOf(bytes: Uint8Array): Purpose | undefined {
+  const kind = signedKind(bytes);
+  if (kind !== "text") return kind;
+  if (startsWith(bytes, bindingHead)) return "binding";
+  return startsWith(bytes, healthHead) ? "health" : "checkpoint";
+}
+
+function startsWith(bytes: Uint8Array, head: string): boolean {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, head.length)).toString("latin1") === head;
+}

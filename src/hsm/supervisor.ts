@@ -1,0 +1,204 @@
+import type { ChildProcess } from "node:child_process";
+import { setTimeout as pause } from "node:timers/promises";
+
+import { Fault } from "../fault.ts";
+import type { Events } from "../ports/events.ts";
+import type { FrameFromHost, FrameToHost, HostCall, Opening, OpeningFailure } from "./frame.ts";
+import { forkModuleProcess } from "./host-process.ts";
+
+/** What the supervisor tells the client of the token. */
+export type HostListener = {
+  /** A host has opened the token with this many sessions. */
+  opened(sessions: number): void;
+  /** An answer or a failure of a call. */
+  settled(frame: Extract<FrameFromHost, { frame: "answer" | "failure" }>): void;
+  /** The host is gone, and with it every call it had. */
+  lost(): void;
+};
+
+export type SupervisorOptions = {
+  readonly opening: Opening;
+  readonly softHsmConf?: string;
+  readonly openDeadlineMs: number;
+  readonly production: boolean;
+};
+
+type OpeningResult = Extract<FrameFromHost, { frame: "opened" | "notOpened" }>;
+
+/**
+ * Keeps one host process on one token: starts it, starts another when it ends, kills it when told so.
+ * A refused PIN ends this for good: another try would bring the token nearer to its lock.
+ */
+export class Supervisor {
+  readonly #options: SupervisorOptions;
+  readonly #events: Events;
+  readonly #listener: HostListener;
+  readonly #stopping = new AbortController();
+  #host: ChildProcess | undefined;
+  #ready = false;
+  #openedAt = 0;
+  #backoffMs = shortestBackoffMs;
+  #refusal: string | undefined;
+
+  constructor(options: SupervisorOptions, { events, listener }: { events: Events; listener: HostListener }) {
+    this.#options = options;
+    this.#events = events;
+    this.#listener = listener;
+  }
+
+  /** Whether a host has the token open. */
+  get ready(): boolean {
+    return this.#ready;
+  }
+
+  /** Why no host will be started any more; undefined while one will. */
+  get refusal(): string | undefined {
+    return this.#refusal;
+  }
+
+  /**
+   * Starts the first host.
+   * @throws Fault `refusedToStart` naming the option to correct.
+   */
+  async start(): Promise<void> {
+    const result = await this.#open();
+    if (result.frame === "opened") return;
+    this.#stopping.abort();
+    this.#host?.kill("SIGKILL");
+    throw new Fault("refusedToStart", `${result.detail}; ${remedies[result.failure]}`);
+  }
+
+  call(id: number, call: HostCall): void {
+    this.#send({ frame: "call", id, call });
+  }
+
+  /** Kills the host; the next one starts at once, or after a pause when the last ones ended early too. */
+  replace(cause: string): void {
+    // Several callers may complain of the same host: those after the first meet its successor, or nobody.
+    if (!this.#ready || performance.now() - this.#openedAt < youngHostMs) return;
+    this.kill(cause);
+  }
+
+  /** Kills the host, however young. */
+  kill(cause: string): void {
+    if (!this.#ready) return;
+    this.#events.tell("warn", "hsm.host.ended", { token: this.#options.opening.token, cause });
+    this.#ready = false;
+    this.#host?.kill("SIGKILL");
+  }
+
+  /** The token has signed: the next host, should one be needed, starts at once. */
+  worked(): void {
+    this.#backoffMs = shortestBackoffMs;
+  }
+
+  /** Lets the host close its sessions and end, by SIGKILL after two seconds. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    this.#ready = false;
+    const host = this.#host;
+    if (!host || host.exitCode !== null || host.signalCode !== null) return;
+    const ended = new Promise<void>((resolve) => host.once("exit", () => resolve()));
+    this.#send({ frame: "stop" });
+    const impatience = setTimeout(() => host.kill("SIGKILL"), 2000);
+    await ended;
+    clearTimeout(impatience);
+  }
+
+  #send(frame: FrameToHost): void {
+    // A host that just ended cannot take the frame: its exit is on its way and decides what becomes of the call.
+    this.#host?.send(frame, () => {});
+  }
+
+  async #open(): Promise<OpeningResult> {
+    const { opening, softHsmConf, openDeadlineMs } = this.#options;
+    const host = await forkModuleProcess("host.ts", {
+      ...(softHsmConf === undefined ? {} : { softHsmConf }),
+      threads: opening.sessions + 4,
+    });
+    this.#host = host;
+    const result = await new Promise<OpeningResult>((resolve) => {
+      const late = setTimeout(() => {
+        resolve({ frame: "notOpened", failure: "device", detail: `the token did not open within ${openDeadlineMs} ms` });
+        host.kill("SIGKILL");
+      }, openDeadlineMs);
+      host.once("error", (error) => resolve({ frame: "notOpened", failure: "device", detail: error.message }));
+      host.once("exit", () => {
+        clearTimeout(late);
+        resolve({
+          frame: "notOpened",
+          failure: "device",
+          detail: "the process that holds the PKCS#11 module ended while it opened the token",
+        });
+        this.#ended(host);
+      });
+      host.on("message", (frame: FrameFromHost) => {
+        if (frame.frame === "opened" || frame.frame === "notOpened") {
+          clearTimeout(late);
+          this.#opened(frame);
+          resolve(frame);
+        } else this.#received(host, frame);
+      });
+      host.send({ frame: "open", opening } satisfies FrameToHost, () => {});
+    });
+    if (result.frame === "notOpened") host.kill("SIGKILL");
+    return result;
+  }
+
+  #opened(result: OpeningResult): void {
+    const { token } = this.#options.opening;
+    if (result.frame === "notOpened") {
+      if (result.failure === "pin") this.#refusal = result.detail;
+      this.#events.tell("error", result.failure === "pin" ? "hsm.pin.refused" : "hsm.host.ended", { token, cause: result.detail });
+      return;
+    }
+    this.#ready = true;
+    this.#openedAt = performance.now();
+    const software = /softhsm/i.test(result.manufacturer);
+    this.#events.tell(software && this.#options.production ? "warn" : "info", "hsm.host.started", {
+      token,
+      sessions: result.sessions,
+      manufacturer: result.manufacturer,
+      ...(software && this.#options.production ? { detail: "this module keeps keys in files, not in hardware" } : {}),
+    });
+    this.#listener.opened(result.sessions);
+  }
+
+  #received(host: ChildProcess, frame: Exclude<FrameFromHost, OpeningResult>): void {
+    if (frame.frame === "event") this.#events.tell(frame.level, frame.event, { token: this.#options.opening.token, ...frame.fields });
+    // What a host that is being killed still answers comes too late: its calls are with the next one.
+    else if (host === this.#host && this.#ready) this.#listener.settled(frame);
+  }
+
+  #ended(host: ChildProcess): void {
+    if (host !== this.#host) return;
+    if (this.#ready) {
+      const cause = host.signalCode ?? `exit code ${host.exitCode}`;
+      this.#events.tell("error", "hsm.host.ended", { token: this.#options.opening.token, cause });
+    }
+    this.#ready = false;
+    this.#listener.lost();
+    if (this.#stopping.signal.aborted || this.#refusal !== undefined) return;
+    void this.#respawn();
+  }
+
+  async #respawn(): Promise<void> {
+    const waitMs = this.#backoffMs;
+    this.#backoffMs = Math.min(waitMs * 2, longestBackoffMs);
+    await pause(waitMs, undefined, { signal: this.#stopping.signal, ref: false }).catch(() => undefined);
+    if (!this.#stopping.signal.aborted) await this.#open();
+  }
+}
+
+const shortestBackoffMs = 100;
+/** A token that comes back is served again within this time and a start. */
+const longestBackoffMs = 2000;
+const youngHostMs = 500;
+
+const remedies: Readonly<Record<OpeningFailure, string>> = {
+  module: "set CHANCERY_PKCS11_MODULE to the path of a PKCS#11 module",
+  token: "set CHANCERY_PKCS11_TOKEN to the label of the token",
+  pin: "put the token's PIN into the file that CHANCERY_PKCS11_PIN_FILE names",
+  algorithm: "use a token that offers it",
+  device: "see that the token answers",
+};
