@@ -1,0 +1,86 @@
+import type { Action, Principal, Role } from "../access/principal.ts";
+import type { Authority } from "../ca/authority.ts";
+import type { CertificateQuery, IssuedCertificate } from "../ca/certificates.ts";
+import type { Issued, IssueRequest } from "../ca/issue.ts";
+import type { Profile } from "../pki/profile.ts";
+import type { Events } from "../ports/events.ts";
+import type { Random } from "../ports/random.ts";
+
+/**
+ * The world behind the doors, as plain functions: everything they ask the domain for, and nothing else. `app.ts` binds each to its part.
+ * What goes wrong is a Fault; anything else that is thrown becomes the door's internal error.
+ */
+export type Doors = RestDoors & StatusDoors & OpsDoors;
+
+/** What the REST door asks. */
+export type RestDoors = {
+  /** How clients reach the TLS listener: the `type` of problem documents begins with it. No trailing slash. */
+  readonly baseUrl: string;
+  readonly random: Random;
+  readonly events: Events;
+
+  /** Whose token stands in an Authorization header. @throws Fault `unauthenticated`. */
+  readonly authenticate: (authorization: string | undefined) => Promise<Principal>;
+  /** Whether the principal may do this to something in `resource.namespace`. */
+  readonly may: (principal: Principal, action: Action, resource: { readonly namespace: string }) => boolean;
+
+  /** Issues, or gives what the same key and request gave before; durable on return. */
+  readonly issue: (request: IssueRequest) => Promise<Issued>;
+  /** The certificate of this serial (32 lower-case hex digits), if it lies in `namespace` or within it. */
+  readonly readCertificate: (namespace: string, serial: string) => Promise<IssuedCertificate | undefined>;
+  /** Certificates of `namespace` and within it, newest first. @throws Fault `malformed` for a cursor that is not ours. */
+  readonly listCertificates: (
+    namespace: string,
+    query: CertificateQuery,
+  ) => Promise<{ readonly certificates: readonly IssuedCertificate[]; readonly nextCursor?: string }>;
+  /** Every profile, those that only the service itself may use among them. */
+  readonly profiles: () => readonly Profile[];
+  /** The authorities as they stand in memory. */
+  readonly authorities: () => readonly Authority[];
+
+  /** @throws Fault `policyDenied` when it would grant more than `principal` has. */
+  readonly createToken: (principal: Principal, request: TokenRequest) => Promise<CreatedToken>;
+  readonly listTokens: (principal: Principal) => Promise<readonly ListedToken[]>;
+  /** @throws Fault `notFound` when there is no such token that `principal` may see. */
+  readonly revokeToken: (principal: Principal, id: string) => Promise<void>;
+};
+
+/** What the status listener needs: memory only, so that it answers while database and HSM are away. */
+export type StatusDoors = Pick<RestDoors, "authorities">;
+
+/** What the ops listener needs. */
+export type OpsDoors = {
+  /** What must hold for certificates to be issued. */
+  readonly issueChecks: readonly Check[];
+  /** What must hold for the status listener to answer. */
+  readonly statusChecks: readonly Check[];
+  /** The metrics in Prometheus' text format. */
+  readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>;
+};
+
+/** One condition of readiness. */
+export type Check = {
+  readonly name: "database" | "hsm" | "clock" | "migrations" | "authorities";
+  /** The listener itself stops waiting after 2 s. */
+  readonly run: () => Promise<Verdict> | Verdict;
+};
+
+/** `detail` is a sentence for the operator; it names no secret. */
+export type Verdict = { readonly ready: boolean; readonly detail: string };
+
+/** What a new token may do, and until when. */
+export type TokenRequest = { readonly role: Role; readonly namespace: string; readonly expiresAt: Date };
+
+/** A token as its namespace may see it. */
+export type ListedToken = {
+  readonly id: string;
+  readonly namespace: string;
+  readonly role: Role;
+  readonly createdAt: Date;
+  readonly expiresAt: Date;
+  readonly createdBy: string;
+  readonly revokedAt?: Date | undefined;
+};
+
+/** A token just created: `token` is its whole text, shown this once. */
+export type CreatedToken = ListedToken & { readonly token: string };

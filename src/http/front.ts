@@ -1,0 +1,93 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { getRequestListener } from "@hono/node-server";
+import type { Hono } from "hono";
+import type { RestDoors } from "./doors.ts";
+import type { DoorEnvironment } from "./rest/door.ts";
+import { type ProblemCode, problemDocument } from "./rest/problem.ts";
+import type { Handler, Refusal } from "./server.ts";
+
+/** Headers of every answer: never over plain HTTP again (RFC 6797), never another type than we say. */
+const fixedHeaders = {
+  "strict-transport-security": "max-age=31536000",
+  "x-content-type-options": "nosniff",
+  "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+  "referrer-policy": "no-referrer",
+} as const;
+
+/**
+ * What the TLS listener serves: the hono application, behind what holds for every request whatever its path. Each request has an id of
+ * ours, which stands in X-Request-Id, in problem documents and in the log.
+ */
+export function front(doors: RestDoors, app: Hono<DoorEnvironment>): Handler {
+  const pass = getRequestListener((request, env) => app.fetch(request, env));
+  return {
+    handle: (incoming, outgoing) => {
+      const requestId = newRequestId(doors);
+      outgoing.setHeader("x-request-id", requestId);
+      for (const [name, value] of Object.entries(fixedHeaders)) outgoing.setHeader(name, value);
+      const wrong = normalise(incoming);
+      if (wrong === undefined) void pass(incoming, outgoing);
+      else refuse(outgoing, problemDocument({ code: "malformed", detail: wrong }, { baseUrl: doors.baseUrl, requestId }));
+    },
+    refuse: (refusal) => rawAnswer(refusal, problemDocument(unread(refusal), { baseUrl: doors.baseUrl, requestId: newRequestId(doors) })),
+  };
+}
+
+function newRequestId({ random }: RestDoors): string {
+  return Buffer.from(random.bytes(16)).toString("hex");
+}
+
+/** The path and query of a request's target in origin form or absolute form (RFC 9112 §3.2), visible ASCII without a backslash. */
+const target = /^(?:https?:\/\/[!-.0-[\]-~]+)?(\/[!-[\]-~]*)$/i;
+
+/** Headers that mean one thing: of two, one proxy reads the first and another the last. */
+const single: ReadonlySet<string> = new Set(["host", "authorization", "content-type", "idempotency-key", "accept"]);
+
+/**
+ * Reduces the request to what the doors look at. Nothing is ever built from its Host (S-47): it is checked for being there once
+ * (RFC 9112 §3.2) and then fixed, as are the authority of an absolute target and its scheme.
+ * @returns what is wrong with it.
+ */
+function normalise(incoming: IncomingMessage): string | undefined {
+  const seen = new Set<string>();
+  for (let i = 0; i < incoming.rawHeaders.length; i += 2) {
+    const name = incoming.rawHeaders[i]?.toLowerCase() ?? "";
+    if (!single.has(name)) continue;
+    if (seen.has(name)) return `the header ${name} occurs twice`;
+    seen.add(name);
+  }
+  if (!seen.has("host") && incoming.httpVersion !== "1.0") return "the header host is missing";
+  const path = target.exec(incoming.url ?? "")?.[1];
+  if (path === undefined) return "the request target is not a path";
+  incoming.url = path;
+  incoming.headers.host = "localhost";
+  return undefined;
+}
+
+function refuse(outgoing: ServerResponse, { status, headers, body }: ReturnType<typeof problemDocument>): void {
+  outgoing.writeHead(status, { ...headers, connection: "close" }).end(body);
+}
+
+function unread(refusal: Refusal): { readonly code: ProblemCode; readonly detail: string } {
+  switch (refusal) {
+    case "malformed":
+      return { code: refusal, detail: "what arrived is no HTTP/1.1 request" };
+    case "headersTooLarge":
+      return { code: refusal, detail: "the header section is larger than 16384 bytes" };
+    case "requestTimeout":
+      return { code: refusal, detail: "the request did not arrive in time" };
+    default:
+      return refusal satisfies never;
+  }
+}
+
+const reasons: Readonly<Record<Refusal, string>> = {
+  malformed: "Bad Request",
+  headersTooLarge: "Request Header Fields Too Large",
+  requestTimeout: "Request Timeout",
+};
+
+function rawAnswer(refusal: Refusal, { status, headers, body }: ReturnType<typeof problemDocument>): string {
+  const lines = Object.entries({ ...headers, ...fixedHeaders, connection: "close", "content-length": String(Buffer.byteLength(body)) });
+  return `HTTP/1.1 ${status} ${reasons[refusal]}\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join("")}\r\n${body}`;
+}

@@ -1,0 +1,47 @@
+import { type IncomingMessage, type OutgoingHttpHeaders, type ServerResponse, STATUS_CODES } from "node:http";
+import type { Handler, Refusal } from "./server.ts";
+
+/** An answer of a listener without hono. */
+export type PlainAnswer = {
+  readonly status: 200 | 204 | 304 | 404 | 405 | 500 | 503;
+  readonly headers: OutgoingHttpHeaders;
+  readonly body: Uint8Array | string;
+};
+
+/** A line of text for a person. */
+export function text(status: PlainAnswer["status"], line: string, headers: OutgoingHttpHeaders = {}): PlainAnswer {
+  return { status, headers: { "content-type": "text/plain; charset=utf-8", ...headers }, body: `${line}\n` };
+}
+
+/** Serves `answer` by bare node:http. Nothing that it throws reaches a client. */
+export function plainHandler(answer: (incoming: IncomingMessage) => PlainAnswer | Promise<PlainAnswer>): Handler {
+  return {
+    handle: (incoming, outgoing) => {
+      // A body is read and thrown away: nothing here takes one.
+      incoming.resume();
+      void respond(incoming, outgoing, answer);
+    },
+    refuse: (refusal) =>
+      `HTTP/1.1 ${refusedStatus[refusal]} ${STATUS_CODES[refusedStatus[refusal]]}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`,
+  };
+}
+
+const refusedStatus: Readonly<Record<Refusal, number>> = { malformed: 400, headersTooLarge: 431, requestTimeout: 408 };
+
+async function respond(
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+  answer: (incoming: IncomingMessage) => PlainAnswer | Promise<PlainAnswer>,
+): Promise<void> {
+  let written: PlainAnswer;
+  try {
+    const given = answer(incoming);
+    written = given instanceof Promise ? await given : given;
+  } catch {
+    written = text(500, "Something went wrong inside the service.");
+  }
+  const { status, headers, body } = written;
+  const length = status === 304 || status === 204 ? {} : { "content-length": Buffer.byteLength(body) };
+  outgoing.writeHead(status, { "x-content-type-options": "nosniff", ...headers, ...length });
+  outgoing.end(incoming.method === "HEAD" || status === 304 || status === 204 ? undefined : body);
+}

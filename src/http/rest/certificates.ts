@@ -1,0 +1,145 @@
+import { createHash } from "node:crypto";
+import { z } from "zod";
+import type { CertificateQuery, IssuedCertificate } from "../../ca/certificates.ts";
+import { Fault } from "../../fault.ts";
+import { csrFromText, parseCsr } from "../../pki/csr.ts";
+import { canonicalDnsName, canonicalIpAddress, type GeneralName } from "../../pki/general-name.ts";
+import { encodePem } from "../../pki/pem.ts";
+import type { RestDoors } from "../doors.ts";
+import { rfc3339, time } from "./time.ts";
+import { type Answer, route } from "./route.ts";
+
+const largestLifetimeSeconds = 2 ** 31 - 1;
+
+/** POST /v1/certificates: one certificate for one certificate request. */
+export const issueRoute = route({
+  method: "POST",
+  path: "/v1/certificates",
+  action: "certificate:issue",
+  body: z.strictObject({
+    csr: z.string().min(1, "must not be empty"),
+    profile: z.string().min(1).max(64),
+    lifetimeSeconds: z.int().min(1).max(largestLifetimeSeconds).optional(),
+  }),
+  handle: async (doors, { principal, body, headers }) => {
+    const key = idempotencyKey(headers["idempotency-key"]);
+    refuseForeignProfile(doors, body.profile);
+    const csr = await parseCsr(csrFromText(body.csr));
+    const { certificate, repeated } = await doors.issue({
+      door: "rest",
+      key,
+      principal: { id: principal.id, namespace: principal.namespace },
+      requestHash: requestHash(csr.der, body),
+      profile: body.profile,
+      names: csr.names,
+      spki: csr.spki,
+      keyAlgorithm: csr.keyAlgorithm,
+      lifetimeSeconds: body.lifetimeSeconds,
+    });
+    const location = `/v1/certificates/${certificate.serial}`;
+    return { status: repeated ? 200 : 201, headers: { location }, json: certificateWithChain(certificate) };
+  },
+});
+
+/** GET /v1/certificates/{serial}: what was issued, as JSON, PEM with its chain (RFC 8555 §9.1), or DER (RFC 2585 §4.1). */
+export const readRoute = route({
+  method: "GET",
+  path: "/v1/certificates/:serial",
+  action: "certificate:read",
+  produces: ["application/json", "application/pem-certificate-chain", "application/pkix-cert"],
+  handle: async (doors, { principal, parts, accepted }): Promise<Answer> => {
+    const { serial = "" } = parts;
+    const certificate = serialPattern.test(serial) ? await doors.readCertificate(principal.namespace, serial) : undefined;
+    if (!certificate) throw new Fault("notFound", `there is no certificate ${JSON.stringify(serial.slice(0, 64))}`);
+    switch (accepted) {
+      case "application/pem-certificate-chain":
+        return { type: accepted, bytes: pem([certificate.certificate, ...certificate.chain]) };
+      case "application/pkix-cert":
+        return { type: accepted, bytes: certificate.certificate };
+      default:
+        return { json: certificateWithChain(certificate) };
+    }
+  },
+});
+
+const serialPattern = /^[0-9a-f]{32}$/;
+
+/** GET /v1/certificates: what was issued in the caller's namespace and within it, newest first. */
+export const listRoute = route({
+  method: "GET",
+  path: "/v1/certificates",
+  action: "certificate:read",
+  query: z.strictObject({
+    name: z.string().min(1).max(1024).transform(generalName).optional(),
+    serial: z.string().regex(serialPattern, "must be 32 lower-case hex digits").optional(),
+    status: z.enum(["valid", "revoked", "expired"]).optional(),
+    profile: z.string().min(1).max(64).optional(),
+    notAfterFrom: time.optional(),
+    notAfterBefore: time.optional(),
+    limit: z
+      .string()
+      .regex(/^[1-9]\d{0,2}$|^1000$/, "must be a number from 1 to 1000")
+      .transform(Number)
+      .default(100),
+    cursor: z.string().min(1).max(255).optional(),
+  }),
+  handle: async (doors, { principal, query }) => {
+    const page = await doors.listCertificates(principal.namespace, query satisfies CertificateQuery);
+    const { nextCursor } = page;
+    return { json: { certificates: page.certificates.map(certificateWithoutChain), ...(nextCursor !== undefined && { nextCursor }) } };
+  },
+});
+
+/** A name as it is looked for: an address, a URI when it has a scheme, a DNS name otherwise. */
+function generalName(text: string, context: z.RefinementCtx): GeneralName {
+  const ip = canonicalIpAddress(text);
+  if (ip !== undefined) return { type: "ip", value: ip };
+  if (/^[a-z][a-z0-9+.-]*:/i.test(text)) return { type: "uri", value: text };
+  const dns = canonicalDnsName(text);
+  if (dns !== undefined) return { type: "dns", value: dns };
+  context.addIssue({ code: "custom", message: "must be a DNS name, an IP address or a URI" });
+  return z.NEVER;
+}
+
+/** @throws Fault `malformed` unless it is absent or 1 to 255 visible ASCII characters. */
+function idempotencyKey(header: string | readonly string[] | undefined): string | undefined {
+  if (header === undefined) return undefined;
+  if (typeof header === "string" && /^[\x21-\x7e]{1,255}$/.test(header)) return header;
+  throw new Fault("malformed", "Idempotency-Key must be 1 to 255 visible ASCII characters");
+}
+
+/** Authorities and responders are made by the service itself: nobody can ask for their profiles. */
+function refuseForeignProfile(doors: RestDoors, name: string): void {
+  const known = doors.profiles().some((profile) => profile.name === name && profile.kind === "end-entity");
+  if (!known) throw new Fault("policyDenied", `there is no profile ${JSON.stringify(name)} that may be asked for`);
+}
+
+/** SHA-256 over what was asked, whatever form the request had: PEM or base64, white space, order of members. */
+function requestHash(csr: Uint8Array, { profile, lifetimeSeconds }: { profile: string; lifetimeSeconds?: number | undefined }): Uint8Array {
+  const canonical = JSON.stringify({ csr: Buffer.from(csr).toString("hex"), lifetimeSeconds, profile });
+  return createHash("sha256").update(canonical).digest();
+}
+
+function certificateWithChain(certificate: IssuedCertificate) {
+  return { ...certificateWithoutChain(certificate), certificate: pem([certificate.certificate]), chain: pem(certificate.chain) };
+}
+
+function certificateWithoutChain({ serial, authority, profile, namespace, subject, names, ...certificate }: IssuedCertificate) {
+  return {
+    serial,
+    authority,
+    profile,
+    namespace,
+    subject,
+    names,
+    notBefore: rfc3339(certificate.notBefore),
+    notAfter: rfc3339(certificate.notAfter),
+    status: certificate.status,
+    keyAlgorithm: certificate.keyAlgorithm,
+    spkiSha256: certificate.spkiSha256,
+  };
+}
+
+function pem(certificates: readonly Uint8Array[]): string {
+  return certificates.map((der) => encodePem("CERTIFICATE", der)).join("");
+}

@@ -1,0 +1,181 @@
+import { Fault, type FaultCode } from "../../fault.ts";
+
+/** What only this door can find wrong. */
+type DoorCode = "unsupportedMediaType" | "notAcceptable" | "methodNotAllowed" | "requestTimeout" | "headersTooLarge";
+
+/** Every `code` of a problem document. */
+export type ProblemCode = FaultCode | DoorCode;
+
+/** What a code means to a client: its status, its title, and what to do about it. */
+type Meaning = {
+  readonly status: 400 | 401 | 403 | 404 | 405 | 406 | 408 | 413 | 415 | 422 | 431 | 500 | 503;
+  readonly title: string;
+  readonly explanation: string;
+  /** When asking again makes sense (RFC 9110 §10.2.3). */
+  readonly retryAfterSeconds?: number;
+};
+
+const internal: Meaning = {
+  status: 500,
+  title: "Something went wrong inside the service",
+  explanation: "This is a fault of the service, not of the request. Its log holds the cause under the same requestId.",
+};
+
+const meanings: Readonly<Record<ProblemCode, Meaning>> = {
+  malformed: {
+    status: 400,
+    title: "The request is malformed",
+    explanation:
+      "A header, parameter or the body is not what the interface takes. The detail names it. Sending the same request again changes nothing.",
+  },
+  badCSR: {
+    status: 400,
+    title: "The certificate request is not acceptable",
+    explanation:
+      "The PKCS#10 request (RFC 2986) is not valid DER, its signature does not verify, its key is one we refuse, or it asks for names in a way we do not take. Names stand in subjectAltName.",
+  },
+  unauthenticated: {
+    status: 401,
+    title: "A valid token is needed",
+    explanation: "Send the header “Authorization: Bearer …” with a token that has neither expired nor been revoked.",
+  },
+  policyDenied: {
+    status: 403,
+    title: "The policy does not allow this",
+    explanation: "The token's role and namespace, or the profile's rules, do not allow what was asked.",
+  },
+  notFound: {
+    status: 404,
+    title: "There is no such thing",
+    explanation: "Nothing stands under this path, or the token may not see it: the two look the same.",
+  },
+  methodNotAllowed: {
+    status: 405,
+    title: "The method is not allowed here",
+    explanation: "The Allow header lists the methods of this path.",
+  },
+  notAcceptable: {
+    status: 406,
+    title: "None of the accepted media types is offered",
+    explanation: "The detail lists the media types that this path offers. Without an Accept header the answer is application/json.",
+  },
+  requestTimeout: {
+    status: 408,
+    title: "The request did not arrive in time",
+    explanation: "Headers and body must arrive within seconds; the connection was closed.",
+  },
+  tooLarge: {
+    status: 413,
+    title: "The body is too large",
+    explanation: "The detail names the limit: 64 KiB for a body, 16 KiB of DER for a certificate request.",
+  },
+  unsupportedMediaType: {
+    status: 415,
+    title: "The body must be JSON",
+    explanation: "Send the body with “Content-Type: application/json” and without Content-Encoding.",
+  },
+  idempotencyMismatch: {
+    status: 422,
+    title: "The Idempotency-Key belongs to another request",
+    explanation:
+      "The same key came before with another body. A new request needs a new key; the first one's answer comes with the first one's body.",
+  },
+  lifetimeOutOfRange: {
+    status: 422,
+    title: "The lifetime is outside the profile's range",
+    explanation: "The detail names the range. Without lifetimeSeconds the certificate gets the profile's default.",
+  },
+  lintRefused: {
+    status: 422,
+    title: "The certificate would not pass lint",
+    explanation: "What would have been signed breaks the rules that the member “rules” lists. Nothing was signed.",
+  },
+  headersTooLarge: {
+    status: 431,
+    title: "The header section is too large",
+    explanation: "All headers together may take 16 KiB; the connection was closed.",
+  },
+  hsmUnavailable: {
+    status: 503,
+    title: "The HSM cannot sign at the moment",
+    explanation: "Retry-After says when to try again; with the same Idempotency-Key nothing is issued twice.",
+    retryAfterSeconds: 5,
+  },
+  databaseUnavailable: {
+    status: 503,
+    title: "The database cannot be reached at the moment",
+    explanation: "Retry-After says when to try again; with the same Idempotency-Key nothing is issued twice.",
+    retryAfterSeconds: 5,
+  },
+  busy: {
+    status: 503,
+    title: "The service has more work than it can take",
+    explanation: "Retry-After says when to try again; with the same Idempotency-Key nothing is issued twice.",
+    retryAfterSeconds: 1,
+  },
+  refusedToStart: internal,
+  internal,
+};
+
+/** Every code that a problem document may have. */
+export const problemCodes: readonly ProblemCode[] = Object.keys(meanings).filter(isProblemCode);
+
+/** Whether `text` is one of our codes. */
+export function isProblemCode(text: string): text is ProblemCode {
+  return Object.hasOwn(meanings, text);
+}
+
+/** What went wrong, before it is written for a client. */
+export type Problem = {
+  readonly code: ProblemCode;
+  /** Absent where nothing may be told. */
+  readonly detail?: string;
+  /** Extension members (RFC 9457 §3.2). */
+  readonly members?: Readonly<Record<string, unknown>>;
+};
+
+/** A problem document as it is sent: status, headers, JSON text. */
+export type ProblemDocument = {
+  readonly status: Meaning["status"];
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+};
+
+/** What a thrown error tells a client: a Fault its code and detail, a fault of our own or anything unknown only that it happened. */
+export function problemOf(error: unknown): Problem {
+  if (!(error instanceof Fault) || meanings[error.code].status === 500) return { code: "internal" };
+  return { code: error.code, detail: error.detail, members: error.members };
+}
+
+/**
+ * The problem document of `problem`.
+ * @see RFC 9457 §3; RFC 6750 §3 for WWW-Authenticate; RFC 9110 §10.2.3 for Retry-After
+ */
+export function problemDocument(problem: Problem, { baseUrl, requestId }: { baseUrl: string; requestId: string }): ProblemDocument {
+  const { status, title, retryAfterSeconds } = meanings[problem.code];
+  const body = JSON.stringify({
+    ...problem.members,
+    type: `${baseUrl}/problems/${problem.code}`,
+    title,
+    status,
+    ...(problem.detail !== undefined && { detail: problem.detail }),
+    code: problem.code,
+    requestId,
+  });
+  return {
+    status,
+    headers: {
+      "content-type": "application/problem+json",
+      "cache-control": "no-store",
+      ...(status === 401 && { "www-authenticate": 'Bearer realm="chancery"' }),
+      ...(retryAfterSeconds !== undefined && { "retry-after": String(retryAfterSeconds) }),
+    },
+    body,
+  };
+}
+
+/** What a person reads who follows the `type` of a problem document. */
+export function problemExplanation(code: ProblemCode): string {
+  const { status, title, explanation } = meanings[code];
+  return `${code} (${status})\n\n${title}.\n\n${explanation}\n`;
+}

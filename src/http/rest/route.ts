@@ -1,0 +1,125 @@
+import type { IncomingMessage } from "node:http";
+import { z } from "zod";
+import type { Action, Principal } from "../../access/principal.ts";
+import { Fault } from "../../fault.ts";
+import type { Doors } from "../doors.ts";
+import type { Json } from "../json.ts";
+
+/** A media type in which an answer can be had. */
+export type MediaType = "application/json" | "application/pem-certificate-chain" | "application/pkix-cert" | "text/plain; charset=utf-8";
+
+/** What a handler answers: a value that becomes JSON, or bytes of a media type; `empty` is 204. */
+export type Answer = { readonly status?: 200 | 201; readonly headers?: Readonly<Record<string, string>> } & (
+  { readonly json: unknown } | { readonly bytes: Uint8Array | string; readonly type: MediaType } | { readonly empty: true }
+);
+
+/** One request, judged and parsed. */
+export type Call<Query, Body> = {
+  readonly principal: Principal;
+  /** Named parts of the path, percent-decoded. */
+  readonly parts: Readonly<Record<string, string>>;
+  readonly query: Query;
+  readonly body: Body;
+  /** The media type chosen from `produces`. */
+  readonly accepted: MediaType;
+  readonly headers: IncomingMessage["headers"];
+};
+
+/** What stands in the route table: everything about a route that a reader, and a test, wants to see at once. */
+type Definition<Query, Body> = {
+  readonly method: "GET" | "POST" | "DELETE";
+  /** Path with `:name` for a part. */
+  readonly path: string;
+  /** The rule: what the caller must be allowed to do. */
+  readonly action: Action;
+  /** Media types that can be asked for, the default first; JSON alone, whatever is accepted, when absent. */
+  readonly produces?: readonly MediaType[];
+  /** Query parameters; none when absent. */
+  readonly query?: z.ZodType<Query>;
+  /** JSON body; none when absent. */
+  readonly body?: z.ZodType<Body>;
+  readonly handle: (doors: Doors, call: Call<Query, Body>) => Promise<Answer> | Answer;
+};
+
+/** A public page: no caller, no input but its path. */
+type PublicDefinition = {
+  readonly method: "GET";
+  readonly path: string;
+  readonly action: "public";
+  readonly handle: (doors: Doors, parts: Readonly<Record<string, string>>) => Promise<Answer> | Answer;
+};
+
+/** What the door parses and hands to a route. `body` is undefined when the route takes none. */
+export type Input = {
+  readonly principal: Principal;
+  readonly parts: Readonly<Record<string, string>>;
+  readonly search: URLSearchParams;
+  readonly body: Json | undefined;
+  readonly accepted: MediaType;
+  readonly headers: IncomingMessage["headers"];
+};
+
+/** A row of the table, its schemas hidden behind `answer`. */
+export type Route =
+  | (Pick<Definition<never, never>, "method" | "path" | "action"> & {
+      readonly produces: readonly MediaType[];
+      readonly takesBody: boolean;
+      /** Checks query and body, then handles. @throws Fault `malformed` for anything unknown, missing or twice. */
+      readonly answer: (doors: Doors, input: Input) => Promise<Answer> | Answer;
+    })
+  | PublicDefinition;
+
+/** A row for a definition: the only way into the table, so that no route is without a rule and schemas. */
+export function route<Query = Empty, Body = undefined>(definition: Definition<Query, Body>): Route {
+  const { method, path, action, handle } = definition;
+  const query: z.ZodType<unknown> = definition.query ?? noParameters;
+  const body: z.ZodType<unknown> = definition.body ?? z.undefined();
+  return {
+    method,
+    path,
+    action,
+    produces: definition.produces ?? [],
+    takesBody: definition.body !== undefined,
+    answer: (doors, { search, body: json, ...input }) => {
+      // The two casts are what `parse` has just proved: it returned the output of the very schema that the definition types.
+      const parsed = { query: parse("parameter", query, members(search)) as Query, body: parse("body", body, json) as Body };
+      return handle(doors, { ...input, ...parsed });
+    },
+  };
+}
+
+type Empty = Record<never, never>;
+const noParameters = z.strictObject({});
+
+/** Parameters as an object; one that occurs twice is refused, since which of the two counts differs from server to server. */
+function members(search: URLSearchParams): Readonly<Record<string, string>> {
+  const object: Record<string, string> = Object.create(null);
+  for (const [name, value] of search) {
+    if (name in object) throw new Fault("malformed", `the parameter ${quoted(name)} occurs twice`);
+    object[name] = value;
+  }
+  return object;
+}
+
+function parse<Value>(what: "parameter" | "body", schema: z.ZodType<Value>, value: unknown): Value {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw new Fault(
+    "malformed",
+    parsed.error.issues
+      .slice(0, 3)
+      .map((issue) => sentence(what, issue))
+      .join("; "),
+  );
+}
+
+function sentence(what: "parameter" | "body", issue: z.core.$ZodIssue): string {
+  if (issue.code === "unrecognized_keys")
+    return `unknown ${what === "body" ? "member" : "parameter"} ${issue.keys.slice(0, 3).map(quoted).join(", ")}`;
+  const where = issue.path.map(String).join(".");
+  return `${where === "" ? what : quoted(where)}: ${issue.message}`;
+}
+
+function quoted(name: string): string {
+  return JSON.stringify(name.slice(0, 64));
+}

@@ -1,0 +1,19 @@
+import { authoritiesRoute } from "./authorities.ts";
+import { issueRoute, listRoute, readRoute } from "./certificates.ts";
+import { problemRoute } from "./problems.ts";
+import { profilesRoute } from "./profiles.ts";
+import type { Route } from "./route.ts";
+import { createTokenRoute, listTokensRoute, revokeTokenRoute } from "./tokens.ts";
+
+/** Everything that this door serves. What is not here is not mounted (S-15, S-41). */
+export const routes: readonly Route[] = [
+  issueRoute,
+  readRoute,
+  listRoute,
+  authoritiesRoute,
+  profilesRoute,
+  createTokenRoute,
+  listTokensRoute,
+  revokeTokenRoute,
+  problemRoute,
+];

@@ -1,0 +1,27 @@
+import type { IncomingMessage } from "node:http";
+import type { StatusDoors } from "../doors.ts";
+import { type PlainAnswer, plainHandler, text } from "../plain.ts";
+import type { Handler } from "../server.ts";
+import { issuerCertificates } from "./issuer-certificate.ts";
+import type { StatusResource } from "./resource.ts";
+
+/** Longest request target that is looked at. @see RFC 5019 §5 for the 255 octets that clients keep to */
+const maxTargetBytes = 1024;
+
+/**
+ * The status listener, plain HTTP: what the URLs in certificates lead to (RFC 5280 §4.2.1.13, §4.2.2.1). Paths are compared as they came,
+ * undecoded, with what is in memory: no file path ever comes of one (S-30).
+ */
+export function statusListener(doors: StatusDoors): Handler {
+  const resources: readonly StatusResource[] = [issuerCertificates(doors)];
+  return plainHandler((incoming: IncomingMessage): PlainAnswer => {
+    const path = incoming.url ?? "";
+    if (path.length <= maxTargetBytes) {
+      for (const resource of resources) {
+        const answer = resource(incoming, path);
+        if (answer) return answer;
+      }
+    }
+    return text(404, "Nothing stands under this path.");
+  });
+}

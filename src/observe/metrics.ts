@@ -1,0 +1,81 @@
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { EventName, MetricName } from "../ports/events.ts";
+
+/** What is counted and measured, and how a scraper reads it. */
+export type Metrics = {
+  readonly count: (event: EventName) => void;
+  /** Labels that the metric does not declare are left out, so that nobody can add a series by mistake. */
+  readonly measure: (metric: MetricName, value: number, labels: Readonly<Record<string, string>>) => void;
+  /** Everything in Prometheus' text format, the process's own figures included. */
+  readonly render: () => Promise<{ readonly contentType: string; readonly text: string }>;
+};
+
+type Measured = {
+  readonly help: string;
+  readonly labels: readonly string[];
+  /** Upper bounds of a histogram's buckets; a gauge has none. */
+  readonly buckets?: readonly number[];
+};
+
+/** From a signature in a fast token to a deadline that was missed. */
+const seconds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+
+/** Labels are bounded (MON-3): no key, principal, address or path of a caller. */
+const measured: Readonly<Record<MetricName, Measured>> = {
+  chancery_hsm_sign_seconds: {
+    help: "Time from asking the token for a signature to having it",
+    labels: ["token", "purpose"],
+    buckets: seconds,
+  },
+  chancery_hsm_wait_seconds: { help: "Time that a call waited for a session", labels: ["token", "priority"], buckets: seconds },
+  chancery_hsm_queue_depth: { help: "Calls that wait for a session", labels: ["token"] },
+  chancery_hsm_sessions: { help: "Open sessions", labels: ["token"] },
+  chancery_hsm_health_age_seconds: { help: "Time since the health text was last signed and verified", labels: ["token"] },
+  chancery_database_seconds: { help: "Time of a query or transaction", labels: ["kind"], buckets: seconds },
+  chancery_database_group_size: { help: "Acts that shared one commit", labels: ["name"], buckets: [1, 2, 4, 8, 16, 32, 64] },
+  chancery_issuance_seconds: {
+    help: "Time of a step of issuing a certificate",
+    labels: ["door", "profile", "step", "outcome"],
+    buckets: seconds,
+  },
+  chancery_http_request_seconds: {
+    help: "Time from a request's headers to its answer",
+    labels: ["door", "route", "status"],
+    buckets: seconds,
+  },
+};
+
+/** A registry of its own: two services in one process count apart. */
+export function openMetrics(): Metrics {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  const events = new Counter({
+    name: "chancery_events_total",
+    help: "What happened, by event",
+    labelNames: ["event"],
+    registers: [registry],
+  });
+  const names = Object.keys(measured).filter(isMetricName);
+  const recorders = new Map(names.map((name) => [name, recorder(registry, name, measured[name])]));
+  return {
+    count: (event) => events.inc({ event }),
+    measure: (metric, value, labels) => recorders.get(metric)?.(value, labels),
+    render: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
+  };
+}
+
+function isMetricName(name: string): name is MetricName {
+  return Object.hasOwn(measured, name);
+}
+
+function recorder(registry: Registry, name: MetricName, { help, labels, buckets }: Measured) {
+  const options = { name, help, labelNames: [...labels], registers: [registry] };
+  const declared = (given: Readonly<Record<string, string>>) =>
+    Object.fromEntries(labels.flatMap((label) => (given[label] === undefined ? [] : [[label, given[label]]])));
+  if (!buckets) {
+    const gauge = new Gauge(options);
+    return (value: number, given: Readonly<Record<string, string>>) => gauge.set(declared(given), value);
+  }
+  const histogram = new Histogram({ ...options, buckets: [...buckets] });
+  return (value: number, given: Readonly<Record<string, string>>) => histogram.observe(declared(given), value);
+}
