@@ -64,6 +64,24 @@ export function readDer(bytes: Uint8Array, what: string, limits: DerLimits = def
 }
 
 /**
+ * The first `count` fields of the SEQUENCE that `bytes` is, each walked to its leaves; of the rest only its length is looked at.
+ * For structures of any size that are told apart by how they begin.
+ * @throws Fault `malformed` also when there are fewer fields.
+ */
+export function readHead(bytes: Uint8Array, what: string, count: number): readonly DerValue[] {
+  const source = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (source[0] !== tag.sequence) throw new Fault("malformed", `${what} is not a SEQUENCE`);
+  const { contentStart, end } = readLength(source, 0, source.length);
+  if (end !== source.length) throw new Fault("malformed", `${what} is followed by ${source.length - end} more octets`);
+  const walk: Walk = { source, maximumDepth: defaultLimits.depth, budget: { nodes: defaultLimits.nodes } };
+  const fields: DerValue[] = [];
+  for (let start = contentStart; fields.length < count; start = fields.at(-1)?.end ?? end) {
+    fields.push(readValue(walk, { start, limit: end, depth: 2 }));
+  }
+  return fields;
+}
+
+/**
  * The single DER value inside an OCTET STRING (an extension's value), under the same gate and within the same document's caps.
  * @throws Fault `malformed`
  */

@@ -1,0 +1,184 @@
+import { Fault } from "../fault.ts";
+import { fits, keyAlgorithm, parseAlgorithmIdentifier, verificationKey, verifySignature } from "./algorithm.ts";
+import type { KeyAlgorithm, SignatureAlgorithm } from "./algorithm.ts";
+import { bytesOf, expectTag, fieldsOf, openOctetString, readDer, requireSetOrder, tag, type DerValue } from "./der.ts";
+import { readBitString, readOid, readSmallInteger, readText } from "./der-field.ts";
+import { canonicalDnsName, canonicalIpAddress, readGeneralNames, type GeneralName } from "./general-name.ts";
+import { keyViolations, modulusIsPrime } from "./key-policy.ts";
+import { hasControls, relativeNames } from "./name.ts";
+import { oid, oidName } from "./oid.ts";
+import { decodeBase64, decodePem } from "./pem.ts";
+
+/** What a certificate may take from a CSR: its key, of which possession is proven, and its names. Nothing else of a CSR is ever used. */
+export type Csr = {
+  readonly der: Uint8Array<ArrayBuffer>;
+  /** DER SubjectPublicKeyInfo. */
+  readonly spki: Uint8Array;
+  readonly keyAlgorithm: KeyAlgorithm;
+  /** Those of subjectAltName, each once, in its order; empty when there is none. */
+  readonly names: readonly GeneralName[];
+};
+
+/** Longest CSR taken, in octets. */
+export const maximumCsrOctets = 16_384;
+
+/** Most names that a CSR may ask for. */
+export const maximumNames = 100;
+
+/**
+ * The key and names of a PKCS#10 request, once its structure, its key and its signature are found good. basicConstraints, keyUsage and
+ * extKeyUsage that it asks for are ignored, and so is its subject but for this: each CN must be one of the names in subjectAltName.
+ * @throws Fault `badCSR` with a detail that names what is wrong; `tooLarge` above 16 KiB.
+ * @see RFC 2986 §4, RFC 2985 §5.4.2, RFC 6125 §1.5
+ */
+export async function parseCsr(bytes: Uint8Array): Promise<Csr> {
+  if (bytes.length > maximumCsrOctets)
+    throw new Fault("tooLarge", `the CSR has ${bytes.length} octets; at most ${maximumCsrOctets} are taken`);
+  // A copy: the caller's buffer may change while the signature is verified.
+  const der = Uint8Array.from(bytes);
+  const { spki, keyAlgorithm: algorithm, names, signed } = asBadCsr(() => readRequest(der));
+  const key = asBadCsr(() => verificationKey(spki));
+  if (!(await verifySignature(key, signed.algorithm, signed.bytes, signed.signature))) {
+    throw new Fault("badCSR", "the signature is not one that this key made over this request");
+  }
+  if (await modulusIsPrime(spki)) throw new Fault("badCSR", "the RSA modulus is a prime");
+  return { der, spki, keyAlgorithm: algorithm, names };
+}
+
+/**
+ * The DER bytes of a CSR given as text: one PEM block CERTIFICATE REQUEST (or NEW CERTIFICATE REQUEST), or base64 on one line.
+ * @throws Fault `badCSR`, `tooLarge`
+ * @see RFC 7468 §7
+ */
+export function csrFromText(text: string): Uint8Array<ArrayBuffer> {
+  return asBadCsr(() => {
+    if (!text.includes("-----")) return decodeBase64(text.trim());
+    const [der, second] = decodePem(text, "CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST");
+    if (der === undefined || second !== undefined) throw new Fault("malformed", "there is more than one PEM block CERTIFICATE REQUEST");
+    return der;
+  });
+}
+
+function asBadCsr<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    throw error instanceof Fault && error.code === "malformed" ? new Fault("badCSR", error.detail, { cause: error }) : error;
+  }
+}
+
+type Signed = { readonly algorithm: SignatureAlgorithm; readonly bytes: Uint8Array; readonly signature: Uint8Array };
+type Request = Omit<Csr, "der"> & { readonly signed: Signed };
+
+function readRequest(der: Uint8Array): Request {
+  const request = fieldsOf(readDer(der, "the CSR"), "the CSR");
+  const info = request.next("certificationRequestInfo");
+  const signatureAlgorithm = request.next("signatureAlgorithm");
+  const signature = readBitString(request.next("signature"), "signature");
+  request.end();
+
+  const fields = fieldsOf(info, "certificationRequestInfo");
+  const version = readSmallInteger(fields.next("version"), "version");
+  if (version !== 0) throw new Fault("malformed", `version is ${version}; it must be 0`);
+  const commonNames = readCommonNames(fields.next("subject"));
+  const spki = bytesOf(fields.next("subjectPKInfo"));
+  const attributes = readAttributes(expectTag(fields.next("attributes"), 0xa0, "attributes"));
+  fields.end();
+
+  const broken = keyViolations(spki);
+  if (broken.length > 0) throw new Fault("malformed", broken.join("; "));
+  const algorithm = keyAlgorithm(spki);
+  const names = requestedNames(attributes.get(oid.extensionRequest));
+  requireAmong(names, commonNames);
+  return {
+    spki,
+    keyAlgorithm: algorithm,
+    names,
+    signed: { algorithm: readAlgorithm(signatureAlgorithm, algorithm), bytes: bytesOf(info), signature },
+  };
+}
+
+function readAlgorithm(value: DerValue, key: KeyAlgorithm): SignatureAlgorithm {
+  const algorithm = parseAlgorithmIdentifier(bytesOf(value));
+  if (algorithm === undefined) {
+    const name = oidName(readOid(fieldsOf(value, "signatureAlgorithm").next("algorithm"), "algorithm"));
+    throw new Fault("malformed", `the signature algorithm ${name} is not accepted, or not with these parameters`);
+  }
+  if (!fits(algorithm, key)) throw new Fault("malformed", `the signature algorithm ${algorithm} does not fit the key, which is ${key}`);
+  return algorithm;
+}
+
+// Each attribute type once, with its SET of values. RFC 2986 §4.1; RFC 5652 §5.3 says of such sets that a type must not repeat.
+function readAttributes(value: DerValue): ReadonlyMap<string, DerValue> {
+  requireSetOrder(value, "attributes");
+  const attributes = new Map<string, DerValue>();
+  for (const attribute of value.children) {
+    const fields = fieldsOf(attribute, "attribute");
+    const type = readOid(fields.next("type"), "type");
+    const values = expectTag(fields.next("values"), tag.set, `values of ${oidName(type)}`);
+    fields.end();
+    if (values.children.length === 0) throw new Fault("malformed", `the attribute ${oidName(type)} has no value`);
+    if (attributes.has(type)) throw new Fault("malformed", `the attribute ${oidName(type)} occurs twice`);
+    attributes.set(type, values);
+  }
+  return attributes;
+}
+
+// What a CSR may mark critical: subjectAltName is used, the others are understood and set by the profile alone.
+const understood: ReadonlySet<string> = new Set([
+  oid.subjectAltName,
+  oid.basicConstraints,
+  oid.keyUsage,
+  oid.extendedKeyUsage,
+  oid.subjectKeyIdentifier,
+]);
+
+function requestedNames(values: DerValue | undefined): readonly GeneralName[] {
+  if (values === undefined) return [];
+  const [extensions, second] = values.children;
+  if (second !== undefined) throw new Fault("malformed", "the attribute extensionRequest has more than one value");
+  const list = expectTag(extensions, tag.sequence, "extensionRequest").children;
+  if (list.length === 0) throw new Fault("malformed", "extensionRequest is empty");
+  const opened = new Map<string, DerValue | undefined>();
+  for (const extension of list) {
+    const fields = fieldsOf(extension, "an extension");
+    const type = readOid(fields.next("extnID"), "extnID");
+    const critical = fields.flag("critical");
+    const value = fields.next("extnValue");
+    fields.end();
+    if (opened.has(type)) throw new Fault("malformed", `the extension ${oidName(type)} occurs twice`);
+    if (critical && !understood.has(type)) throw new Fault("malformed", `the critical extension ${oidName(type)} is not accepted`);
+    // The gate walks the value of what we understand; of the rest only that it is an OCTET STRING.
+    opened.set(type, understood.has(type) ? openOctetString(value, oidName(type)) : void expectTag(value, tag.octetString, "extnValue"));
+  }
+  const subjectAltName = opened.get(oid.subjectAltName);
+  return subjectAltName === undefined ? [] : distinct(readGeneralNames(subjectAltName));
+}
+
+function distinct(names: readonly GeneralName[]): readonly GeneralName[] {
+  if (names.length > maximumNames)
+    throw new Fault("malformed", `subjectAltName has ${names.length} names; at most ${maximumNames} are taken`);
+  return [...new Map(names.map((name) => [`${name.type}:${name.value}`, name])).values()];
+}
+
+// X.520 §6.2.2: commonName is a DirectoryString: UTF8String, PrintableString, TeletexString, BMPString.
+const directoryStrings: ReadonlySet<number> = new Set([0x0c, 0x13, 0x14, 0x1e]);
+
+function readCommonNames(subject: DerValue): readonly string[] {
+  const commonNames = relativeNames(subject).flatMap((rdn) => rdn.filter((attribute) => attribute.oid === oid.commonName));
+  return commonNames.map(({ value }) => {
+    if (!directoryStrings.has(value.tag)) throw new Fault("malformed", "the CN is not a DirectoryString");
+    const text = readText(value, "the CN");
+    if (hasControls(text)) throw new Fault("malformed", "the CN holds a control character");
+    if ([...text].length > 64) throw new Fault("malformed", "the CN has more than 64 characters");
+    return text;
+  });
+}
+
+function requireAmong(names: readonly GeneralName[], commonNames: readonly string[]): void {
+  const values = new Set(names.map((name) => name.value));
+  for (const text of commonNames) {
+    if (values.has(canonicalDnsName(text) ?? canonicalIpAddress(text) ?? text)) continue;
+    throw new Fault("malformed", `the CN ${JSON.stringify(text)} is not in subjectAltName: ask for every name there, or leave the CN out`);
+  }
+}
