@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process";
 import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
+import { processStat } from "./process-stat.mjs";
 import { say, systemCode } from "./say.mjs";
 
 /**
@@ -103,14 +104,7 @@ function startOf(pid) {
     const ps = spawnSync("ps", ["-o", "lstart=", "-p", String(pid)], { encoding: "utf8" });
     return ps.stdout?.trim() || undefined;
   }
-  try {
-    const boot = readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
-    // proc(5): the command, in parentheses, may itself hold spaces and parentheses; starttime is field 22.
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return fields[0] === "Z" ? undefined : `${boot} ${fields[19]}`;
-  } catch (error) {
-    if (systemCode(error) === "ENOENT" || systemCode(error) === "ESRCH") return undefined;
-    throw error;
-  }
+  const stat = processStat(pid);
+  if (!stat || stat.state === "Z") return undefined;
+  return `${readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim()} ${stat.start}`;
 }

@@ -1,4 +1,5 @@
 import { spawn, spawnSync } from "node:child_process";
+import { processStat } from "./process-stat.mjs";
 import { Refusal } from "./say.mjs";
 
 const passedOn = /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"]);
@@ -29,7 +30,7 @@ export async function run(command, args, { group = false, ...options }) {
   const child = spawn(executable, rest, { ...options, detached: group });
   const stop = stopper(child, group);
   for (const signal of passedOn) process.on(signal, stop.by);
-  const watch = watchParent(() => stop.by("SIGTERM"));
+  const watch = watchNpm(() => stop.by("SIGTERM"));
   try {
     const [code, signal] = await ending(child, command);
     return { code, signal, asked: stop.asked() };
@@ -90,15 +91,22 @@ function stopper(child, group) {
 }
 
 /**
- * Only npm hides its own death from us; started from a shell or an init system we may be meant to outlive the parent.
+ * Calls `lost` when the npm that started us is gone. Only npm is watched: started from a shell or an init system we may be
+ * meant to outlive the parent.
  * @param {() => void} lost
  */
-function watchParent(lost) {
-  const parent = process.ppid;
+function watchNpm(lost) {
   if (process.env.npm_command === undefined) return undefined;
+  const before = lineage();
   return setInterval(() => {
-    if (process.ppid !== parent) lost();
+    if (lineage() !== before) lost();
   }, 500);
+}
+
+/** Our parent, and where that is the shell which `npx` leaves in between, the parent of it. */
+function lineage() {
+  const parent = process.platform === "linux" ? processStat(process.ppid) : undefined;
+  return parent && /^(ba|da)?sh$/.test(parent.command) ? `${process.ppid} ${parent.parent}` : String(process.ppid);
 }
 
 /**

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { recordInstallation } from "../../scripts/stamp.mjs";
@@ -37,13 +37,12 @@ export function makeCheckout({ installed }: { installed: boolean }): Checkout {
 /** `serve` stays until it is asked to stop; any other command tells what it got, and exits with the number in CODE. */
 const standIn = `
 const { argv, execArgv, pid, ppid, env } = process;
-const seen = { args: argv.slice(2), execArgv, pid, ppid, cwd: process.cwd(), env };
-process.stdout.write(JSON.stringify(seen) + "\\n");
 process.exitCode = Number(env.CODE ?? 0);
 if (argv[2] === "serve") {
   const work = setInterval(() => {}, 60_000);
   for (const signal of ["SIGTERM", "SIGINT"]) process.on(signal, () => clearInterval(work));
 }
+process.stdout.write(JSON.stringify({ args: argv.slice(2), execArgv, pid, ppid, cwd: process.cwd(), env }) + "\\n");
 `;
 
 /** What the stand-in tells of itself. */
@@ -72,9 +71,9 @@ export function plainEnvironment(more: NodeJS.ProcessEnv = {}): NodeJS.ProcessEn
   return { ...Object.fromEntries(kept), ...more };
 }
 
-/** Starts a command; `stdout` gives its first line, `ended` how it ended. */
+/** Starts a command in a process group of its own, as a terminal does; `ended` gives how it ended, `written` what it wrote so far. */
 export function start(command: string, args: readonly string[], options: { cwd: string; env: NodeJS.ProcessEnv }) {
-  const child = spawn(command, args, { ...options, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(command, args, { ...options, stdio: ["ignore", "pipe", "pipe"], detached: true });
   let stdout = "";
   let stderr = "";
   child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));
@@ -92,4 +91,14 @@ export function runScript(
   cwd = checkout.root,
 ): Promise<Ended> {
   return start(process.execPath, [join(checkout.root, "scripts", script), ...args], { cwd, env }).ended;
+}
+
+/** True while a process lives; one that has ended and is not yet reaped does not. */
+export function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return process.platform !== "linux" || !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+  } catch {
+    return false;
+  }
 }
