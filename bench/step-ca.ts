@@ -85,13 +85,28 @@ async function certificates(directory: string): Promise<void> {
   // `req -x509` adds CA:TRUE of its own configuration; an empty one leaves the extensions to the command line.
   await writeFile(file("empty.cnf"), "[req]\ndistinguished_name=name\n[name]\n");
   const request = ["req", "-x509", "-config", file("empty.cnf"), ...lifetime];
-  await outputOf("openssl", [...request, ...key("root.key"), "-subj", "/CN=Bench Root", ...ca("CA:TRUE"), "-out", file("root.pem")]);
+  await outputOf("openssl", [
+    ...request,
+    ...key("root.key"),
+    "-subj",
+    "/CN=Bench Root",
+    ...caExtensions("CA:TRUE"),
+    "-out",
+    file("root.pem"),
+  ]);
   const signer = ["-CA", file("root.pem"), "-CAkey", file("root.key")];
-  const subordinate = ["-subj", "/CN=Bench Intermediate", ...ca("CA:TRUE,pathlen:0"), ...signer, "-out", file("intermediate.pem")];
+  const subordinate = [
+    "-subj",
+    "/CN=Bench Intermediate",
+    ...caExtensions("CA:TRUE,pathlen:0"),
+    ...signer,
+    "-out",
+    file("intermediate.pem"),
+  ];
   await outputOf("openssl", [...request, ...key("intermediate.key"), ...subordinate]);
 }
 
-function ca(constraints: string): string[] {
+function caExtensions(constraints: string): string[] {
   return ["-addext", `basicConstraints=critical,${constraints}`, "-addext", "keyUsage=critical,keyCertSign,cRLSign"];
 }
 
