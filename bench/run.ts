@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { issue } from "../conformance/certificates.ts";
 import { outputOf } from "../conformance/execute.ts";
-import { checkout, pkcs11Module, startService, type Service } from "../conformance/service.ts";
+import { checkout, endOnSignals, pkcs11Module, startService, type Service } from "../conformance/service.ts";
 import { parseCertificate } from "../src/pki/certificate.ts";
 import { postmaster } from "./processes.ts";
 import { table, writeBenchReport, type Row } from "./report.ts";
@@ -110,4 +110,5 @@ function nodeSignatures(): number {
   return signatures / ((performance.now() - begun) / 1000);
 }
 
+endOnSignals();
 await main();

@@ -8,7 +8,7 @@ import { lintVectors } from "./lint-vectors.ts";
 import { matrixTable, newMatrix, silentPeers, writeReport, type Run } from "./matrix.ts";
 import { findPeers } from "./peers.ts";
 import { published } from "./published.ts";
-import { checkout, startService } from "./service.ts";
+import { checkout, endOnSignals, startService } from "./service.ts";
 import { verifiers } from "./verifiers.ts";
 import { webServer } from "./web-server.ts";
 
@@ -43,4 +43,9 @@ async function main(): Promise<boolean> {
   return failed === 0 && silent.length === 0;
 }
 
-process.exitCode = (await main()) ? 0 : 1;
+endOnSignals();
+const passed = await main().catch((error: unknown) => {
+  tell(error instanceof Error ? error.message : String(error));
+  return false;
+});
+process.exitCode = passed ? 0 : 1;

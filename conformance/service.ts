@@ -62,6 +62,9 @@ export async function startService(settings: Readonly<Record<string, string>> = 
   child.stdout.on("data", remember);
   child.stderr.on("data", remember);
   const ended = once(child, "exit");
+  // Where a signal ends this process, nobody disposes of the service.
+  const withUs = (): void => void child.kill("SIGTERM");
+  process.once("exit", withUs);
   const service: Service = {
     processId: child.pid ?? 0,
     dataDirectory,
@@ -76,6 +79,7 @@ export async function startService(settings: Readonly<Record<string, string>> = 
       child.kill("SIGTERM");
       if (child.exitCode === null && child.signalCode === null) await ended;
       clearTimeout(kill);
+      process.off("exit", withUs);
       await rm(dataDirectory, { recursive: true, force: true });
     },
   };
@@ -121,6 +125,11 @@ export function chancery(service: Service, parameters: readonly string[]): Promi
     environment: service.environment,
     directory: checkout,
   });
+}
+
+/** Ends this process, and with it the services it started, when it is told to by a signal. */
+export function endOnSignals(): void {
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.once(signal, () => process.exit(1));
 }
 
 /** A TCP port of the loopback that nobody listens on now. */
