@@ -34,7 +34,8 @@ export async function webServer({ matrix, peers }: Run, service: Service, direct
   const expectations = [
     { check: "curl accepts by root.pem", port: server.port, options: trusting, expected: "0 200" },
     { check: "curl refuses by the system's roots", port: server.port, options: [], expected: "60 000" },
-    { check: "curl refuses by a root of the same name", port: server.port, options: ["--cacert", otherRoot], expected: "60 000" },
+    // The signature under the other key does not verify: OpenSSL reports that as a failed handshake, curl as 35.
+    { check: "curl refuses by a root of the same name", port: server.port, options: ["--cacert", otherRoot], expected: "35 000" },
     { check: "curl refuses under another name", port: server.port, host: "other.example.net", options: trusting, expected: "60 000" },
     {
       check: "mutual TLS admits profile client",
