@@ -70,7 +70,10 @@ const url = (scheme: "https:" | "http:") =>
     const parsed = URL.canParse(text) ? new URL(text) : undefined;
     const plain = parsed && !parsed.search && !parsed.hash && !parsed.username && (parsed.pathname === "/" || scheme === "http:");
     if (!plain || parsed.protocol !== scheme) {
-      context.addIssue({ code: "custom", message: `must be an ${scheme}// URL${scheme === "https:" ? " without a path" : " without query or credentials"}` });
+      context.addIssue({
+        code: "custom",
+        message: `must be an ${scheme}// URL${scheme === "https:" ? " without a path" : " without query or credentials"}`,
+      });
       return z.NEVER;
     }
     return parsed.href.replace(/\/+$/, "");
@@ -87,14 +90,32 @@ const options: readonly Option[] = [
   { key: "listen", variable: "CHANCERY_LISTEN", schema: address, fallback: () => "127.0.0.1:9443" },
   { key: "statusListen", variable: "CHANCERY_STATUS_LISTEN", schema: address, fallback: () => "127.0.0.1:9080" },
   { key: "opsListen", variable: "CHANCERY_OPS_LISTEN", schema: address, fallback: () => "127.0.0.1:9090" },
-  { key: "baseUrl", variable: "CHANCERY_BASE_URL", schema: url("https:"), fallback: () => "https://localhost:9443", production: "required" },
-  { key: "statusUrl", variable: "CHANCERY_STATUS_URL", schema: url("http:"), fallback: () => "http://localhost:9080", production: "required" },
+  {
+    key: "baseUrl",
+    variable: "CHANCERY_BASE_URL",
+    schema: url("https:"),
+    fallback: () => "https://localhost:9443",
+    production: "required",
+  },
+  {
+    key: "statusUrl",
+    variable: "CHANCERY_STATUS_URL",
+    schema: url("http:"),
+    fallback: () => "http://localhost:9080",
+    production: "required",
+  },
   { key: "databaseUrl", variable: "DATABASE_URL", schema: databaseUrl, production: "required" },
   { key: "databasePool", variable: "CHANCERY_DATABASE_POOL", schema: z.coerce.number().int().min(2).max(90), fallback: () => 8 },
   { key: "pkcs11Module", variable: "CHANCERY_PKCS11_MODULE", schema: path, production: "required" },
   { key: "softHsmConf", variable: "SOFTHSM2_CONF", schema: path },
   { key: "pkcs11Token", variable: "CHANCERY_PKCS11_TOKEN", schema: label, fallback: () => "chancery-issuing", production: "required" },
-  { key: "pkcs11PinFile", variable: "CHANCERY_PKCS11_PIN_FILE", schema: path, fallback: (d) => join(d, "issuing.pin"), production: "required" },
+  {
+    key: "pkcs11PinFile",
+    variable: "CHANCERY_PKCS11_PIN_FILE",
+    schema: path,
+    fallback: (d) => join(d, "issuing.pin"),
+    production: "required",
+  },
   { key: "pkcs11RootToken", variable: "CHANCERY_PKCS11_ROOT_TOKEN", schema: label, fallback: () => "chancery-root" },
   { key: "pkcs11RootPinFile", variable: "CHANCERY_PKCS11_ROOT_PIN_FILE", schema: path, fallback: (d) => join(d, "root.pin") },
   { key: "pkcs11Sessions", variable: "CHANCERY_PKCS11_SESSIONS", schema: z.coerce.number().int().min(1).max(256), fallback: () => 8 },
@@ -149,7 +170,9 @@ function readConfigFile(file: string): Record<string, unknown> {
   try {
     document = parseYaml(readFileSync(file, "utf8"));
   } catch (cause) {
-    throw new Fault("refusedToStart", `--config ${file} cannot be read: ${cause instanceof Error ? cause.message : "unreadable"}`, { cause });
+    throw new Fault("refusedToStart", `--config ${file} cannot be read: ${cause instanceof Error ? cause.message : "unreadable"}`, {
+      cause,
+    });
   }
   const parsed = z.record(z.string(), z.union([z.string(), z.number()])).safeParse(document ?? {});
   if (!parsed.success) throw new Fault("refusedToStart", `--config ${file} must hold options in camelCase, one a line`);

@@ -77,7 +77,7 @@ function authority(part: AuthorityParts, bySlug: ReadonlyMap<string, AuthorityPa
 
 function chain(part: AuthorityParts, bySlug: ReadonlyMap<string, AuthorityParts>): Uint8Array[] {
   const upwards: Uint8Array[] = [];
-  for (let current = part; current.kind !== "root"; ) {
+  for (let current = part; current.kind !== "root";) {
     upwards.push(current.certificate);
     const issuer = bySlug.get(current.issuer);
     if (!issuer || upwards.length > bySlug.size) throw new Fault("refusedToStart", `the issuer of ${current.slug} is not recorded`);

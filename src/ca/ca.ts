@@ -5,6 +5,7 @@ import type { Events } from "../ports/events.ts";
 import type { Hsm } from "../ports/hsm.ts";
 import type { Random } from "../ports/random.ts";
 import type { Authority } from "./authority.ts";
+import type { IssuedCertificate } from "./certificates.ts";
 import { freezeProfiles, type FrozenProfile } from "./profiles.ts";
 import {
   type CertificateRow,
@@ -30,6 +31,8 @@ export type Ca = {
   readonly authorities: ReadonlyMap<string, Authority>;
   readonly profiles: ReadonlyMap<string, FrozenProfile>;
   readonly timekeeper: Timekeeper;
+  /** Attempts that this instance is signing at the moment, by serial. */
+  readonly finishing: Map<string, Promise<IssuedCertificate>>;
   /** What must hold of an intent's caller when it is recorded. */
   readonly guard: Guard;
   /** Durable when it resolves `recorded`; shares its commit with other intents of the moment. */
@@ -51,7 +54,8 @@ export async function openCa(world: CaWorld): Promise<Ca> {
     ...world,
     profiles,
     timekeeper: timekeeper(clock, lastSignedAt),
-    recordIntent: group({
+    finishing: new Map(),
+    recordIntent: group<IntentRow>({
       name: "intent",
       maximum: 64,
       events,
@@ -59,7 +63,7 @@ export async function openCa(world: CaWorld): Promise<Ca> {
       flush: (rows) => database.read((sql) => recordIntents(sql, rows, guard)),
       reread: (rows) => database.read((sql) => standingIntents(sql, rows)),
     }),
-    recordCertificate: group({
+    recordCertificate: group<CertificateRow>({
       name: "certificate",
       maximum: 64,
       events,

@@ -3,13 +3,13 @@ import { appendAudit } from "../audit/append.ts";
 import { auditRow } from "../audit/entry.ts";
 import { generateKeyPair, type KeyPair } from "../custody/generate.ts";
 import { Fault } from "../fault.ts";
-import type { KeyAlgorithm } from "../pki/algorithm.ts";
+import { type KeyAlgorithm, verificationKey } from "../pki/algorithm.ts";
 import { keyIdentifier } from "../pki/certificate.ts";
 import { encodeName, type Name } from "../pki/name.ts";
-import { verificationKey } from "../pki/algorithm.ts";
 import type { Hsm, Purpose } from "../ports/hsm.ts";
 import { authorityUrls } from "./authority.ts";
 import { type CaWorld, openCa } from "./ca.ts";
+import type { IssuedCertificate } from "./certificates.ts";
 import { issueFrom, type SigningAuthority } from "./issue.ts";
 import { recordAuthority } from "./store.ts";
 
@@ -46,10 +46,16 @@ export async function holdCeremony(world: CeremonyWorld, plan: CeremonyPlan): Pr
   const issuingKey = await key(world.hsm, "issuing-1", plan.issuingKeyAlgorithm, ["certificate", "crl", "binding"]);
   await key(world.hsm, healthKeyName(world.hsm.token), "P-256", ["health", "binding"]);
 
-  const root = signingAuthority("root-1", rootKey, name(plan, "Root CA 1"), {});
-  await createAuthority(world, { kind: "root", signer: { ...root, issuer: { ...root.issuer, urls: {} } }, subject: name(plan, "Root CA 1"), pair: rootKey });
-  const signer = { ...root, issuer: { ...root.issuer, urls: authorityUrls(world.statusUrl, "root-1") } };
-  await createAuthority(world, { kind: "issuing", signer, subject: name(plan, "Issuing CA 1"), pair: issuingKey });
+  const rootName = name(plan, "Root CA 1");
+  const unsigned = signingAuthority("root-1", rootKey, rootName);
+  const root = await createAuthority(world, { kind: "root", signer: unsigned, subject: rootName, pair: rootKey });
+  const issuer = { ...unsigned.issuer, notAfter: root.notAfter, urls: authorityUrls(world.statusUrl, "root-1") };
+  await createAuthority(world, {
+    kind: "issuing",
+    signer: { ...unsigned, issuer },
+    subject: name(plan, "Issuing CA 1"),
+    pair: issuingKey,
+  });
 }
 
 function name({ organization, country }: CeremonyPlan, commonName: string): Name {
@@ -60,8 +66,8 @@ function name({ organization, country }: CeremonyPlan, commonName: string): Name
   ];
 }
 
-/** What a root signs with before it has a certificate; its own ends are those of its profile. */
-function signingAuthority(slug: string, pair: KeyPair, subject: Name, urls: SigningAuthority["issuer"]["urls"]): SigningAuthority {
+/** What a root signs its own certificate with: no issuer above it bounds its end, and its certificate names no place to ask. */
+function signingAuthority(slug: string, pair: KeyPair, subject: Name): SigningAuthority {
   return {
     slug,
     key: pair.reference,
@@ -72,7 +78,7 @@ function signingAuthority(slug: string, pair: KeyPair, subject: Name, urls: Sign
       subjectKeyIdentifier: keyIdentifier(pair.spki),
       notAfter: new Date("9999-12-31T23:59:59Z"),
       algorithm: pair.reference.algorithm,
-      urls,
+      urls: {},
     },
   };
 }
@@ -80,7 +86,7 @@ function signingAuthority(slug: string, pair: KeyPair, subject: Name, urls: Sign
 type Creation = { readonly kind: "root" | "issuing"; readonly signer: SigningAuthority; readonly subject: Name; readonly pair: KeyPair };
 
 /** Signs the authority's certificate with the root's key and records the authority; does nothing when it stands. */
-async function createAuthority(world: CeremonyWorld, { kind, signer, subject, pair }: Creation): Promise<void> {
+async function createAuthority(world: CeremonyWorld, { kind, signer, subject, pair }: Creation): Promise<IssuedCertificate> {
   const slug = pair.name;
   const ca = await openCa({ ...world, hsm: world.rootHsm, authorities: new Map(), guard: (sql) => sql`true` });
   const { certificate } = await issueFrom(ca, signer, {
@@ -98,9 +104,21 @@ async function createAuthority(world: CeremonyWorld, { kind, signer, subject, pa
     throw new Fault("refusedToStart", `${slug} stands already under another name; it cannot be named anew`, { cause });
   });
   await world.database.transact(async (tx) => {
-    const row = { slug, namespace, kind, issuer: signer.slug, keyPairId: pair.id, certificate: certificate.certificate, createdAt: world.clock.now() };
+    const row = {
+      slug,
+      namespace,
+      kind,
+      issuer: signer.slug,
+      keyPairId: pair.id,
+      certificate: certificate.certificate,
+      createdAt: world.clock.now(),
+    };
     if (!(await recordAuthority(tx, row))) return;
     const object = { slug, kind, issuer: signer.slug, serial: certificate.serial, spkiSha256: pair.reference.spkiSha256 };
-    await appendAudit(tx, auditRow({ operation: "authority.create", namespace, principal: principal.id, outcome: "success", object }, world));
+    await appendAudit(
+      tx,
+      auditRow({ operation: "authority.create", namespace, principal: principal.id, outcome: "success", object }, world),
+    );
   });
+  return certificate;
 }

@@ -42,8 +42,8 @@ export type Issued = {
   readonly repeated: boolean;
 };
 
-/** After this time nobody is at work on an open attempt any more: its deadlines have passed. */
-const attemptSeconds = 8;
+/** How long an attempt that another instance opened is left to it before its bytes are signed here as well. */
+const elsewhereMs = 1_000;
 
 /**
  * Issues a certificate: the only path to a signature over one. The intent is durable before the token signs, the certificate before it
@@ -73,7 +73,12 @@ export async function issueFrom(ca: Ca, authority: SigningAuthority, request: Is
 }
 
 /** The exact bytes to be signed, linted, as the intent that makes them durable. */
-function prepare(ca: Ca, authority: SigningAuthority, frozen: FrozenProfile, request: IssueRequest & { lifetimeSeconds: number }): IntentRow {
+function prepare(
+  ca: Ca,
+  authority: SigningAuthority,
+  frozen: FrozenProfile,
+  request: IssueRequest & { lifetimeSeconds: number },
+): IntentRow {
   const { profile, sha256 } = frozen;
   const notBefore = new Date(ca.timekeeper.signingTime().getTime() - profile.backdateSeconds * 1000);
   const notAfter = notAfterOf(notBefore, request.lifetimeSeconds);
@@ -83,7 +88,12 @@ function prepare(ca: Ca, authority: SigningAuthority, frozen: FrozenProfile, req
   }
   const serial = drawSerial(ca);
   const subject = request.subject ?? [];
-  const tbs = tbsCertificate(authority.issuer, profile, { subject, names: request.names, spki: request.spki }, { serial, notBefore, notAfter });
+  const tbs = tbsCertificate(
+    authority.issuer,
+    profile,
+    { subject, names: request.names, spki: request.spki },
+    { serial, notBefore, notAfter },
+  );
   refuseFindings(ca, lint(tbs, { profile, issuer: authority.issuer, names: request.names }));
   return intentRow(ca, {
     authority: authority.slug,
@@ -144,16 +154,27 @@ function requestId(ca: Ca, request: IssueRequest): Uint8Array {
   return createHash("sha256").update(identity).digest();
 }
 
+/** An intent as it is worked on. */
+type OpenAttempt = Omit<IntentRow, "audit" | "spkiSha256">;
+
 /**
- * Signs what an open attempt holds, once more where it was signed before, and records the certificate that verifies.
- * Whoever records first decides; the certificate returned is the recorded one.
+ * Signs what an open attempt holds, once more where it was signed before, and records the certificate that verifies. Callers that meet here
+ * over one attempt share one signature; of several instances, whoever records first decides. The certificate returned is the recorded one.
  */
-export async function finish(
-  ca: Ca,
-  authority: SigningAuthority,
-  profile: Profile,
-  attempt: Omit<IntentRow, "audit" | "spkiSha256">,
-): Promise<IssuedCertificate> {
+export async function finish(ca: Ca, authority: SigningAuthority, profile: Profile, attempt: OpenAttempt): Promise<IssuedCertificate> {
+  const id = Buffer.from(attempt.serial).toString("hex");
+  const running = ca.finishing.get(id);
+  if (running) return await running;
+  const finishing = signAndRecord(ca, authority, profile, attempt);
+  ca.finishing.set(id, finishing);
+  try {
+    return await finishing;
+  } finally {
+    ca.finishing.delete(id);
+  }
+}
+
+async function signAndRecord(ca: Ca, authority: SigningAuthority, profile: Profile, attempt: OpenAttempt): Promise<IssuedCertificate> {
   const der = await sealed(ca, authority, profile, attempt.tbs);
   const disagreements = agrees(der, attempt.tbs);
   if (disagreements.length > 0) {
@@ -217,28 +238,25 @@ async function repeated(ca: Ca, authority: SigningAuthority, request: IssueReque
   if (!Buffer.from(standing.requestHash).equals(request.requestHash)) {
     throw new Fault("idempotencyMismatch", "this Idempotency-Key stands for a request with another body");
   }
-  const attempt = await ended(ca, standing);
+  const attempt = standing.ended ? standing : await ended(ca, standing);
   ca.events.tell("debug", "certificate.repeated", { authority: attempt.authority });
   if (attempt.certificate) return { certificate: await recorded(ca, attempt.requestId), repeated: true };
-  if (attempt.ended) throw new Fault("policyDenied", "this request was closed without a certificate; ask again under another Idempotency-Key");
+  if (attempt.ended)
+    throw new Fault("policyDenied", "this request was closed without a certificate; ask again under another Idempotency-Key");
   const frozen = [...ca.profiles.values()].find(({ sha256 }) => Buffer.from(sha256).equals(attempt.profileSha256));
   if (!frozen || attempt.authority !== authority.slug) throw new Fault("busy", "an earlier attempt of this request is being settled");
   return { certificate: await finish(ca, authority, frozen.profile, attempt), repeated: true };
 }
 
-/** The attempt once it has ended, or once nobody can be at work on it any more. */
+/** The attempt once it has ended; still open when nobody here is at work on it and nobody elsewhere has ended it in time. */
 async function ended(ca: Ca, attempt: AttemptRow): Promise<AttemptRow> {
+  await ca.finishing.get(Buffer.from(attempt.serial).toString("hex"));
   let current = attempt;
-  const pauses = attemptSeconds * 10;
-  for (let pause = 0; pause < pauses && !current.ended && atWork(ca, current); pause++) {
-    await wait(100);
+  for (let waitedMs = 0; !current.ended && waitedMs < elsewhereMs; waitedMs += 50) {
+    if (waitedMs > 0) await wait(50);
     current = (await ca.database.read((sql) => readAttempt(sql, attempt.requestId))) ?? current;
   }
   return current;
-}
-
-function atWork(ca: Ca, attempt: AttemptRow): boolean {
-  return ca.clock.now().getTime() - attempt.createdAt.getTime() < attemptSeconds * 1000;
 }
 
 /** The certificate that a request's newest attempt ended with. */

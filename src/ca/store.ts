@@ -1,6 +1,7 @@
-import type postgres from "postgres";
+import type { PendingQuery, Row } from "postgres";
 import type { AuditRow } from "../audit/entry.ts";
 import type { Tx } from "../database/connect.ts";
+import type { Sql } from "../database/connection.ts";
 import { authorityTable, profileVersionTable } from "./tables.ts";
 
 /** An intent with its audit record: what `recordIntents` makes durable before anything is signed. Byte strings as they are stored. */
@@ -39,9 +40,22 @@ export type CertificateRow = {
 };
 
 /** A condition over the rows `u` of a batch of intents that must hold when they are recorded; given by the part that asks. */
-export type Guard = (sql: postgres.Sql | postgres.TransactionSql) => postgres.PendingQuery<postgres.Row[]>;
+export type Guard = (sql: Sql) => PendingQuery<Row[]>;
 
-type Sql = postgres.Sql | postgres.TransactionSql;
+/** Columns of a batch as arrays for `unnest`; the numbers are PostgreSQL's object identifiers of the elements' types. */
+function columns<T>(sql: Sql, rows: readonly T[]) {
+  return {
+    bytea: (value: (row: T) => Uint8Array) => sql.array(rows.map(value), 17),
+    int4: (value: (row: T) => number) => sql.array(rows.map(value), 23),
+    text: (value: (row: T) => string) => sql.array(rows.map(value), 25),
+    time: (value: (row: T) => Date) =>
+      sql.array(
+        rows.map((row) => value(row).toISOString()),
+        1184,
+      ),
+    uuid: (value: (row: T) => string) => sql.array(rows.map(value), 2950),
+  };
+}
 
 /**
  * Records intents and their audit records in one statement: a row whose serial or request stands already, whose key is reserved, or
@@ -49,14 +63,15 @@ type Sql = postgres.Sql | postgres.TransactionSql;
  * @returns how many were recorded.
  */
 export async function recordIntents(sql: Sql, rows: readonly IntentRow[], guard: Guard): Promise<number> {
+  const { bytea, int4, text, time, uuid } = columns(sql, rows);
   const result = await sql`
     with u as (
       select * from unnest(
-        ${rows.map((row) => row.authority)}::text[], ${rows.map((row) => row.serial)}::bytea[], ${rows.map((row) => row.requestId)}::bytea[],
-        ${rows.map((row) => row.attempt)}::integer[], ${rows.map((row) => row.requestHash)}::bytea[], ${rows.map((row) => row.namespace)}::text[],
-        ${rows.map((row) => row.principal)}::text[], ${rows.map((row) => row.profileSha256)}::bytea[], ${rows.map((row) => row.spkiSha256)}::bytea[],
-        ${rows.map((row) => row.tbs)}::bytea[], ${rows.map((row) => row.createdAt.toISOString())}::timestamptz[],
-        ${rows.map((row) => row.audit.id)}::uuid[], ${rows.map((row) => row.audit.bytes)}::bytea[], ${rows.map((row) => row.audit.leafHash)}::bytea[]
+        ${text((row) => row.authority)}::text[], ${bytea((row) => row.serial)}::bytea[], ${bytea((row) => row.requestId)}::bytea[],
+        ${int4((row) => row.attempt)}::integer[], ${bytea((row) => row.requestHash)}::bytea[], ${text((row) => row.namespace)}::text[],
+        ${text((row) => row.principal)}::text[], ${bytea((row) => row.profileSha256)}::bytea[], ${bytea((row) => row.spkiSha256)}::bytea[],
+        ${bytea((row) => row.tbs)}::bytea[], ${time((row) => row.createdAt)}::timestamptz[],
+        ${uuid((row) => row.audit.id)}::uuid[], ${bytea((row) => row.audit.bytes)}::bytea[], ${bytea((row) => row.audit.leafHash)}::bytea[]
       ) as u (authority, serial, request_id, attempt, request_hash, namespace, principal, profile_sha256, spki_sha256, tbs, created_at,
               audit_id, audit_bytes, audit_hash)
     ), recorded as (
@@ -74,9 +89,10 @@ export async function recordIntents(sql: Sql, rows: readonly IntentRow[], guard:
 
 /** Which of these intents stand as they were given, by hex serial: read after a commit whose outcome is unknown. */
 export async function standingIntents(sql: Sql, rows: readonly IntentRow[]): Promise<Set<string>> {
+  const { bytea, text } = columns(sql, rows);
   const found = await sql<{ serial: string }[]>`
     select encode(i.serial, 'hex') as serial from issuance i
-    join unnest(${rows.map((row) => row.authority)}::text[], ${rows.map((row) => row.serial)}::bytea[], ${rows.map((row) => row.requestId)}::bytea[])
+    join unnest(${text((row) => row.authority)}::text[], ${bytea((row) => row.serial)}::bytea[], ${bytea((row) => row.requestId)}::bytea[])
       as u (authority, serial, request_id) on i.authority = u.authority and i.serial = u.serial and i.request_id = u.request_id`;
   return new Set(found.map((row) => row.serial));
 }
@@ -86,21 +102,25 @@ export async function standingIntents(sql: Sql, rows: readonly IntentRow[]): Pro
  * @returns how many were recorded.
  */
 export async function recordCertificates(sql: Sql, rows: readonly CertificateRow[]): Promise<number> {
-  const names = rows.flatMap((row) => row.names.map((name) => ({ name, authority: row.authority, serial: row.serial })));
+  const { bytea, text, time } = columns(sql, rows);
+  const of = columns(
+    sql,
+    rows.flatMap((row) => row.names.map((name) => ({ name, authority: row.authority, serial: row.serial }))),
+  );
   const result = await sql<{ count: number }[]>`
     with recorded as (
       insert into certificate (authority, serial, namespace, profile, certificate, spki_sha256, not_before, not_after, recorded_at)
       select * from unnest(
-        ${rows.map((row) => row.authority)}::text[], ${rows.map((row) => row.serial)}::bytea[], ${rows.map((row) => row.namespace)}::text[],
-        ${rows.map((row) => row.profile)}::text[], ${rows.map((row) => row.certificate)}::bytea[], ${rows.map((row) => row.spkiSha256)}::bytea[],
-        ${rows.map((row) => row.notBefore.toISOString())}::timestamptz[], ${rows.map((row) => row.notAfter.toISOString())}::timestamptz[],
-        ${rows.map((row) => row.recordedAt.toISOString())}::timestamptz[])
+        ${text((row) => row.authority)}::text[], ${bytea((row) => row.serial)}::bytea[], ${text((row) => row.namespace)}::text[],
+        ${text((row) => row.profile)}::text[], ${bytea((row) => row.certificate)}::bytea[], ${bytea((row) => row.spkiSha256)}::bytea[],
+        ${time((row) => row.notBefore)}::timestamptz[], ${time((row) => row.notAfter)}::timestamptz[],
+        ${time((row) => row.recordedAt)}::timestamptz[])
       on conflict do nothing
       returning authority, serial
     ), named as (
       insert into certificate_name (reversed_name, authority, serial)
       select n.name, n.authority, n.serial
-      from unnest(${names.map((n) => n.name)}::text[], ${names.map((n) => n.authority)}::text[], ${names.map((n) => n.serial)}::bytea[])
+      from unnest(${of.text((n) => n.name)}::text[], ${of.text((n) => n.authority)}::text[], ${of.bytea((n) => n.serial)}::bytea[])
         as n (name, authority, serial) join recorded using (authority, serial)
       on conflict do nothing
     )
@@ -110,9 +130,10 @@ export async function recordCertificates(sql: Sql, rows: readonly CertificateRow
 
 /** Which of these certificates stand with these very bytes, by hex serial. */
 export async function standingCertificates(sql: Sql, rows: readonly CertificateRow[]): Promise<Set<string>> {
+  const { bytea, text } = columns(sql, rows);
   const found = await sql<{ serial: string }[]>`
     select encode(c.serial, 'hex') as serial from certificate c
-    join unnest(${rows.map((row) => row.authority)}::text[], ${rows.map((row) => row.serial)}::bytea[], ${rows.map((row) => row.certificate)}::bytea[])
+    join unnest(${text((row) => row.authority)}::text[], ${bytea((row) => row.serial)}::bytea[], ${bytea((row) => row.certificate)}::bytea[])
       as u (authority, serial, certificate) using (authority, serial) where c.certificate = u.certificate`;
   return new Set(found.map((row) => row.serial));
 }

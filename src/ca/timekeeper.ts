@@ -27,7 +27,8 @@ export function timekeeper(clock: Clock, lastSignedAt: Date | undefined): Timeke
   const problem = (now: number): string | undefined => {
     // A second of tolerance: instances on several machines share one history.
     if (now + 1000 < latest) return `the clock stands behind ${new Date(latest).toISOString()}, when something was last signed`;
-    if (Math.abs(skew) > maximumSkewSeconds) return `the clock is ${skew.toFixed(1)} s away from the database's; at most ${maximumSkewSeconds} s are allowed`;
+    if (Math.abs(skew) > maximumSkewSeconds)
+      return `the clock is ${skew.toFixed(1)} s away from the database's; at most ${maximumSkewSeconds} s are allowed`;
     return undefined;
   };
   return {

@@ -1,0 +1,142 @@
+import { fork } from "node:child_process";
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { issue } from "../../src/ca/issue.ts";
+import { settle } from "../../src/ca/settle.ts";
+import { csrFromText, parseCsr } from "../../src/pki/csr.ts";
+import type { Clock } from "../../src/ports/clock.ts";
+import { failpoints, issuancePoints, type Point } from "../support/failpoints.ts";
+import { brokenInvariants } from "../support/invariants.ts";
+import { asking, freshGround, type Ground, opensslRequest, startService, type TestService } from "../support/service.ts";
+
+/** The system's clock, moved. */
+function movedClock(): Clock & { aheadSeconds: number } {
+  const moved = { aheadSeconds: 0, now: () => new Date(Date.now() + moved.aheadSeconds * 1000) };
+  return moved;
+}
+
+const openAttempts = async ({ service }: TestService): Promise<number> => {
+  const rows = await service.ca.database.read(
+    (sql) => sql`select from issuance i where not exists (select from certificate c where c.serial = i.serial)`,
+  );
+  return rows.length;
+};
+
+describe("the process is killed (SIGKILL) at each step of the issuance path", () => {
+  let ground: Ground;
+  beforeAll(async () => {
+    ground = await freshGround();
+    // The ceremony is held once, by a service that ends in peace.
+    await using chancery = await startService({}, ground);
+    expect(chancery.service.ca.authorities.size).toBe(2);
+  });
+  afterAll(() => ground[Symbol.asyncDispose]());
+
+  test.for(issuancePoints)("%s: nothing acknowledged is lost, and the repeated request ends with one certificate", async (point) => {
+    const { csr } = await opensslRequest("crash.example.org");
+    const question = { body: { csr, profile: "server" }, headers: { "idempotency-key": `crash ${point}` } };
+    const child = fork(join(import.meta.dirname, "issue-child.ts"), [point], { env: { ...process.env, ...ground.env }, execArgv: [] });
+    const exit = once(child, "exit");
+    const [message] = (await once(child, "message")) as [{ port: number }];
+    const ca = await readFile(join(ground.directory, "root.pem"), "utf8");
+    const token = (await readFile(join(ground.directory, "admin.token"), "utf8")).trim();
+    await expect(asking({ port: message.port, ca, token })("/v1/certificates", question)).rejects.toThrow();
+    expect((await exit)[1]).toBe("SIGKILL");
+
+    await using chancery = await startService({}, ground);
+    const answer = await chancery.ask("/v1/certificates", question);
+    expect([200, 201]).toContain(answer.status);
+    const again = await chancery.ask("/v1/certificates", question);
+    expect(again.json()).toEqual(answer.json());
+    expect(await chancery.service.ca.database.read((sql) => brokenInvariants(sql))).toEqual([]);
+  });
+});
+
+describe("settling what was left open", () => {
+  const failing = (where: Point) => {
+    const state = { armed: false };
+    const overrides = failpoints((point) => {
+      if (state.armed && point === where) throw new Error(`failed at ${point}`);
+    });
+    return { state, overrides };
+  };
+
+  test.for(issuancePoints)("%s fails: once nobody can be at work, the attempt is finished with the same bytes", async (point) => {
+    const clock = movedClock();
+    const { state, overrides } = failing(point);
+    await using chancery = await startService({ ...overrides, clock });
+    const { csr } = await opensslRequest("settled.example.org");
+    state.armed = true;
+    const answer = await chancery.ask("/v1/certificates", { body: { csr, profile: "server" } });
+    expect(answer.status).toBeGreaterThanOrEqual(500);
+    state.armed = false;
+
+    clock.aheadSeconds = 60;
+    await settle(chancery.service.ca);
+    expect(await openAttempts(chancery)).toBe(0);
+    expect(await chancery.service.ca.database.read((sql) => brokenInvariants(sql))).toEqual([]);
+    const certificates = (await chancery.ask("/v1/certificates?name=settled.example.org")).json()["certificates"];
+    expect(certificates).toHaveLength(point === "intent:before" ? 0 : 1);
+  });
+
+  test("bytes that grew old are closed, their serial is revoked, and the request goes on under another (XI-1)", async () => {
+    const clock = movedClock();
+    const { state, overrides } = failing("sign:before");
+    await using chancery = await startService({ ...overrides, clock });
+    const { csr } = await opensslRequest("old.example.org");
+    const question = { body: { csr, profile: "server" }, headers: { "idempotency-key": "old" } };
+    state.armed = true;
+    expect((await chancery.ask("/v1/certificates", question)).status).toBeGreaterThanOrEqual(500);
+    state.armed = false;
+    const [first] = await chancery.service.ca.database.read(
+      (sql) => sql<{ serial: string }[]>`select encode(serial, 'hex') as serial from issuance order by created_at desc limit 1`,
+    );
+
+    clock.aheadSeconds = 2 * 3600;
+    expect(await settle(chancery.service.ca)).toMatchObject({ closed: 1, failed: 0 });
+    const answer = await chancery.ask("/v1/certificates", question);
+    expect(answer.status).toBe(200);
+    expect(answer.json()["serial"]).not.toBe(first?.serial);
+    const revoked = await chancery.service.ca.database.read(
+      (sql) => sql`select from revocation where encode(serial, 'hex') = ${first?.serial ?? ""}`,
+    );
+    expect(revoked).toHaveLength(1);
+    expect(await chancery.service.ca.database.read((sql) => brokenInvariants(sql))).toEqual([]);
+  });
+
+  test("a late signer cannot record a certificate for an attempt that was closed", async () => {
+    const clock = movedClock();
+    await using chancery = await startService({ clock });
+    const { csr } = await opensslRequest("late.example.org");
+    const held = Promise.withResolvers<void>();
+    let reached = false;
+    const late = failpoints((point) => {
+      if (point !== "sign:after" || reached) return undefined;
+      reached = true;
+      return held.promise;
+    });
+    const ca = { ...chancery.service.ca, hsm: late.hsm(chancery.service.ca.hsm) };
+    const parsed = await parseCsr(csrFromText(csr));
+    const slow = issue(ca, {
+      door: "system",
+      key: "late",
+      principal: { id: "system", namespace: "/" },
+      requestHash: new Uint8Array(32),
+      profile: "server",
+      names: parsed.names,
+      spki: parsed.spki,
+      keyAlgorithm: parsed.keyAlgorithm,
+    });
+    await expect.poll(() => reached).toBe(true);
+    clock.aheadSeconds = 2 * 3600;
+    expect(await settle(chancery.service.ca)).toMatchObject({ closed: 1 });
+    held.resolve();
+    const issued = await slow;
+    const rows = await chancery.service.ca.database.read((sql) => sql`select from certificate where certificate is null`);
+    expect(rows).toHaveLength(1);
+    expect(issued.certificate.status).toBe("valid");
+    expect(await chancery.service.ca.database.read((sql) => brokenInvariants(sql))).toEqual([]);
+  });
+});

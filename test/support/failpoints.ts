@@ -1,0 +1,79 @@
+import type { Overrides } from "../../src/app.ts";
+import type { Database, Tx } from "../../src/database/connect.ts";
+import type { Hsm } from "../../src/ports/hsm.ts";
+
+/** Writes and signatures of the issuance path. */
+const statements = {
+  intent: /insert into issuance/,
+  certificate: /insert into certificate \(.*from unnest/s,
+  close: /insert into revocation/,
+} as const;
+
+type Step = keyof typeof statements | "sign";
+
+/** Just before a step has an effect, or just after it has had it and before anyone is told. */
+export type Point = `${Step}:${"before" | "after"}`;
+
+/** Every point on the way of a certificate, in the order in which it is passed. */
+export const issuancePoints: readonly Point[] = [
+  "intent:before",
+  "intent:after",
+  "sign:before",
+  "sign:after",
+  "certificate:before",
+  "certificate:after",
+];
+
+/** Overrides of `build` that call `reach` at each point: it may throw, wait, or end the process. */
+export function failpoints(reach: (point: Point) => void | Promise<void>): Required<Pick<Overrides, "hsm" | "database">> {
+  return {
+    hsm: (hsm) => withSign(hsm, reach),
+    database: (database) => withStatements(database, reach),
+  };
+}
+
+function withSign(hsm: Hsm, reach: (point: Point) => void | Promise<void>): Hsm {
+  return new Proxy(hsm, {
+    get(target, property) {
+      const value: unknown = Reflect.get(target, property, target);
+      if (property !== "sign" || typeof value !== "function") return typeof value === "function" ? value.bind(target) : value;
+      return async (...args: Parameters<Hsm["sign"]>) => {
+        const issuing = args[1] === "certificate";
+        if (issuing) await reach("sign:before");
+        const signature = await target.sign(...args);
+        if (issuing) await reach("sign:after");
+        return signature;
+      };
+    },
+  });
+}
+
+function withStatements(database: Database, reach: (point: Point) => void | Promise<void>): Database {
+  const watched = async <T>(run: (watch: (sql: Tx["sql"]) => Tx["sql"]) => Promise<T>): Promise<T> => {
+    const seen = new Set<keyof typeof statements>();
+    const result = await run((sql) => watching(sql, seen));
+    for (const step of seen) await reach(`${step}:after`);
+    return result;
+  };
+  /** Notes each statement that is composed; the point before it is reached before anything is sent. */
+  const watching = (sql: Tx["sql"], seen: Set<keyof typeof statements>): Tx["sql"] =>
+    new Proxy(sql, {
+      apply(target, self, args: unknown[]) {
+        const text = Array.isArray(args[0]) ? args[0].join("?") : "";
+        for (const step of ["intent", "certificate", "close"] as const) {
+          if (!statements[step].test(text) || seen.has(step)) continue;
+          seen.add(step);
+          // Points before a statement are reached at once: what they throw leaves the statement unsent.
+          const reached = reach(`${step}:before`);
+          if (reached instanceof Promise) throw new Error("a point before a statement may throw or end the process, not wait");
+        }
+        return Reflect.apply(target, self, args);
+      },
+    });
+  return {
+    ...database,
+    read: (query) => watched((watch) => database.read((sql) => query(watch(sql)))),
+    transact: (act) => watched((watch) => database.transact((tx) => act({ ...tx, sql: watch(tx.sql) }))),
+    [Symbol.asyncDispose]: () => database[Symbol.asyncDispose](),
+  };
+}

@@ -1,0 +1,152 @@
+import { execFile } from "node:child_process";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { request } from "node:https";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { build, type Overrides, type Service } from "../../src/app.ts";
+import { type Config, loadConfig } from "../../src/config.ts";
+import { freshDatabase } from "./database.ts";
+import { modulePath } from "./token.ts";
+
+/** An instance's own directory and database, which outlive the service that is started on them. */
+export type Ground = AsyncDisposable & {
+  readonly directory: string;
+  readonly databaseUrl: string;
+  /** The environment that a service or command on this ground is started with. */
+  readonly env: Readonly<Record<string, string>>;
+  readonly config: Config;
+};
+
+/** A data directory and an empty, migrated database. `settings` are further variables of the environment. */
+export async function freshGround(settings: Readonly<Record<string, string>> = {}): Promise<Ground> {
+  const database = await freshDatabase();
+  const directory = await mkdtemp(join(tmpdir(), "chancery-"));
+  const env = {
+    CHANCERY_ENV: "evaluation",
+    CHANCERY_DATA_DIR: directory,
+    CHANCERY_LISTEN: "127.0.0.1:0",
+    CHANCERY_STATUS_LISTEN: "127.0.0.1:0",
+    CHANCERY_OPS_LISTEN: "127.0.0.1:0",
+    CHANCERY_PKCS11_MODULE: modulePath(),
+    CHANCERY_LOG_LEVEL: "error",
+    DATABASE_URL: database.url,
+    ...settings,
+  };
+  return {
+    directory,
+    databaseUrl: database.url,
+    env,
+    config: loadConfig({ env, directory }),
+    async [Symbol.asyncDispose]() {
+      await database[Symbol.asyncDispose]();
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+/** A service on its ground, with a way to ask it. */
+export type TestService = AsyncDisposable & {
+  readonly service: Service;
+  readonly ground: Ground;
+  readonly ask: Ask;
+  readonly adminToken: string;
+};
+
+/** Starts a service on `ground`, or on a fresh one that goes with it. */
+export async function startService(overrides: Overrides = {}, ground?: Ground): Promise<TestService> {
+  await using stack = new AsyncDisposableStack();
+  const own = ground ?? stack.use(await freshGround());
+  const service = stack.use(await build(own.config, overrides));
+  const adminToken = (await readFile(join(own.directory, "admin.token"), "utf8")).trim();
+  const ask = asking({ port: service.listeners.tls.port, ca: await readFile(join(own.directory, "root.pem"), "utf8"), token: adminToken });
+  const held = stack.move();
+  return { service, ground: own, ask, adminToken, [Symbol.asyncDispose]: () => held.disposeAsync() };
+}
+
+export type Question = {
+  readonly method?: string;
+  /** Sent as JSON, unless it is text or bytes. */
+  readonly body?: unknown;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Instead of the administrator's; null: none. */
+  readonly token?: string | null;
+};
+
+export type Answer = {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly text: string;
+  /** The body as JSON. */
+  readonly json: () => Record<string, unknown>;
+};
+
+/** Asks the TLS listener, trusting its root alone. Rejects when there is no answer. */
+export type Ask = (path: string, question?: Question) => Promise<Answer>;
+
+/** A client of the TLS listener on `port`. */
+export function asking({ port, ca, token }: { port: number; ca: string; token: string }): Ask {
+  return (path, question = {}) =>
+    new Promise((resolve, reject) => {
+      const { body } = question;
+      const raw = body === undefined || typeof body === "string" || body instanceof Uint8Array ? body : JSON.stringify(body);
+      const credential = question.token === undefined ? token : question.token;
+      const outgoing = request({
+        host: "127.0.0.1",
+        port,
+        servername: "localhost",
+        ca,
+        path,
+        method: question.method ?? (raw === undefined ? "GET" : "POST"),
+        headers: {
+          ...(credential !== null && { authorization: `Bearer ${credential}` }),
+          ...(raw !== undefined && { "content-type": "application/json", "content-length": String(Buffer.byteLength(raw)) }),
+          ...question.headers,
+        },
+      });
+      outgoing.on("error", reject);
+      outgoing.on("response", (incoming) => {
+        const chunks: Buffer[] = [];
+        incoming.on("data", (chunk: Buffer) => chunks.push(chunk));
+        incoming.on("error", reject);
+        incoming.on("end", () => {
+          const text = Buffer.concat(chunks).toString("utf8");
+          resolve({
+            status: incoming.statusCode ?? 0,
+            headers: incoming.headers,
+            text,
+            json: () => JSON.parse(text) as Record<string, unknown>,
+          });
+        });
+      });
+      outgoing.end(raw);
+    });
+}
+
+/** A PKCS#10 request for DNS names, made by openssl with a new P-256 key: PEM of both. */
+export async function opensslRequest(...names: string[]): Promise<{ csr: string; key: string }> {
+  const directory = await mkdtemp(join(tmpdir(), "chancery-csr-"));
+  try {
+    const key = join(directory, "key.pem");
+    const san = `subjectAltName=${names.map((name) => `DNS:${name}`).join(",")}`;
+    const args = [
+      "req",
+      "-new",
+      "-newkey",
+      "ec",
+      "-pkeyopt",
+      "ec_paramgen_curve:P-256",
+      "-nodes",
+      "-subj",
+      "/",
+      "-addext",
+      san,
+      "-keyout",
+      key,
+    ];
+    const { stdout } = await promisify(execFile)("openssl", args);
+    return { csr: stdout, key: await readFile(key, "utf8") };
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
