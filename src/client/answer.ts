@@ -53,7 +53,6 @@ function problemOf(answer: Answer): Problem | undefined {
   const object = (answer.headers["content-type"] ?? "").startsWith("application/problem+json") ? jsonObject(answer) : undefined;
   if (!object) return undefined;
   const { type, title, status, detail, code, requestId, ...members } = object;
-  const word = (value: unknown, otherwise: string) => (typeof value === "string" ? value : otherwise);
   return {
     type: word(type, "about:blank"),
     title: word(title, ""),
@@ -63,6 +62,10 @@ function problemOf(answer: Answer): Problem | undefined {
     requestId: word(requestId, ""),
     members,
   };
+}
+
+function word(value: unknown, otherwise: string): string {
+  return typeof value === "string" ? value : otherwise;
 }
 
 function jsonObject(answer: Answer): JsonObject | undefined {

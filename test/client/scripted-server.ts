@@ -1,3 +1,5 @@
+// The decorators in @peculiar/x509 need it loaded before them.
+// oxlint-disable-next-line import/no-unassigned-import
 import "reflect-metadata";
 import { webcrypto } from "node:crypto";
 import type { IncomingHttpHeaders } from "node:http";

@@ -1,0 +1,141 @@
+import { randomUUID } from "node:crypto";
+import { readFile, rename, rm } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { type IssuedCertificate, issueCertificate } from "../client/certificate.ts";
+import { ClientError } from "../client/client-error.ts";
+import type { GeneralName } from "../pki/general-name.ts";
+import { namesText } from "./certificate-text.ts";
+import { addCommand } from "./command.ts";
+import { parseDuration } from "./duration.ts";
+import { type RequestKeyAlgorithm, requestKeyAlgorithms } from "./key-algorithm.ts";
+import { fileNameOf, requestedName } from "./requested-name.ts";
+import { openService, serviceLocation } from "./service.ts";
+import { print, type Report, type Shell } from "./shell.ts";
+import { members } from "./table.ts";
+import { createFile, replaceFile } from "./write-file.ts";
+
+type Options = {
+  readonly name: readonly GeneralName[];
+  readonly csr?: string;
+  readonly profile: string;
+  readonly out?: string;
+  readonly lifetime?: number;
+  readonly keyAlgorithm: RequestKeyAlgorithm;
+  readonly idempotencyKey?: string;
+  readonly force: boolean;
+  readonly json: boolean;
+};
+
+/** Adds `cert issue`: makes key and request, or takes a request, and writes what the service issues for it. */
+export function addCertIssue(cert: Command, shell: Shell): void {
+  addCommand(cert, {
+    usage: "issue",
+    description:
+      "Have a certificate issued. Makes a key and a request on the spot and writes NAME.key (PKCS#8, mode 0600) and NAME.pem (certificate, then its issuers without the root), NAME being the first name; or takes a request made elsewhere.",
+    examples: [
+      "npx chancery cert issue --name localhost --out ./var/first",
+      "npx chancery cert issue --name www.example.org --name 192.0.2.7 --lifetime 30d --key-algorithm P-384",
+      "npx chancery cert issue --csr request.pem --profile client --out .",
+    ],
+  })
+    .addOption(
+      new Option("--name <name>", "DNS name, IP address or URI; repeat it for more names").argParser(anotherName).default([], "none"),
+    )
+    .option("--csr <file>", "take this PKCS#10 request, PEM or DER, instead of --name; without --out the certificate goes to stdout")
+    .option("--profile <profile>", "what kind of certificate: see `profile list`", "server")
+    .option("--out <directory>", "where the files go; made when it is not there (default: the current directory)")
+    .option("--lifetime <duration>", "how long it is valid: 90d, 24h, 30m or 45s (default: the profile's)", parseDuration)
+    .addOption(new Option("--key-algorithm <algorithm>", "key to make").choices(requestKeyAlgorithms).default("P-256"))
+    .option(
+      "--idempotency-key <key>",
+      "1 to 255 visible ASCII characters; the same --csr with the same key gives the same certificate again (default: a new key)",
+      parseIdempotencyKey,
+    )
+    .option("--force", "replace NAME.key when it is there already", false)
+    .action(async (options: Options) => print(shell, await issue(shell, options), options.json));
+}
+
+async function issue(shell: Shell, options: Options): Promise<Report> {
+  if ((options.csr === undefined) === (options.name.length === 0)) throw new InvalidArgumentError("give either --name or --csr");
+  return options.csr === undefined ? issueForNames(shell, options) : issueForRequest(shell, options, options.csr);
+}
+
+async function issueForNames(shell: Shell, options: Options): Promise<Report> {
+  const first = options.name[0]?.value ?? "";
+  const directory = resolve(shell.cwd, options.out ?? ".");
+  const keyFile = join(directory, `${fileNameOf(first)}.key`);
+  const certificateFile = join(directory, `${fileNameOf(first)}.pem`);
+  await using service = openService(shell);
+  const { makeRequest } = await import("./request.ts");
+  const { privateKey, csr } = await makeRequest(options.name, options.keyAlgorithm);
+
+  // The key is durable before anyone may certify it. One that is to be replaced stays until its successor has a certificate.
+  const pendingFile = options.force ? `${keyFile}.new` : keyFile;
+  const key = { content: privateKey, mode: 0o600 };
+  if (options.force) await replaceFile(pendingFile, key);
+  else await createFile(pendingFile, key, "use --force to replace it, or another --out");
+  const issued = await issueCertificate(service, requestOf(options, csr)).catch((error: unknown) => withoutCertificate(error, pendingFile));
+  if (options.force) await rename(pendingFile, keyFile);
+  await replaceFile(certificateFile, { content: issued.certificate + issued.chain, mode: 0o644 });
+
+  const { caFile } = serviceLocation(shell);
+  const hint =
+    `next: give both files to the server (nginx: ssl_certificate ${certificateFile}; ssl_certificate_key ${keyFile};) ` +
+    `and let clients trust ${caFile}\n`;
+  return {
+    document: { ...issued, files: { key: keyFile, certificate: certificateFile } },
+    text: `wrote ${keyFile} (private key, mode 0600)\nwrote ${certificateFile} (certificate and chain)\n${summary(issued)}${hint}`,
+  };
+}
+
+async function issueForRequest(shell: Shell, options: Options, csrFile: string): Promise<Report> {
+  const csr = await readFile(resolve(shell.cwd, csrFile));
+  // A DER SEQUENCE begins with 0x30, which is no beginning of PEM; the interface takes DER as base64.
+  const text = csr[0] === 0x30 ? csr.toString("base64") : csr.toString("utf8");
+  await using service = openService(shell);
+  const issued = await issueCertificate(service, requestOf(options, text));
+  const pem = issued.certificate + issued.chain;
+  if (options.out === undefined) return { document: issued, text: pem };
+
+  const certificateFile = join(resolve(shell.cwd, options.out), `${fileNameOf(issued.names[0]?.value ?? issued.serial)}.pem`);
+  await replaceFile(certificateFile, { content: pem, mode: 0o644 });
+  return {
+    document: { ...issued, files: { certificate: certificateFile } },
+    text: `wrote ${certificateFile} (certificate and chain)\n${summary(issued)}next: let clients trust ${serviceLocation(shell).caFile}\n`,
+  };
+}
+
+function requestOf({ profile, lifetime, idempotencyKey }: Options, csr: string) {
+  return {
+    csr,
+    profile,
+    ...(lifetime !== undefined && { lifetimeSeconds: lifetime }),
+    idempotencyKey: idempotencyKey ?? randomUUID(),
+  };
+}
+
+/** A key that surely has no certificate is taken away again; one that may have is kept, and the error says so. */
+async function withoutCertificate(error: unknown, keyFile: string): Promise<never> {
+  if (!(error instanceof ClientError)) throw error;
+  const { reason, detail, problem, outcomeKnown } = error;
+  if (!outcomeKnown) {
+    const kept = `${detail}; a certificate may yet have been issued, so its key stays in ${keyFile}`;
+    throw new ClientError(reason, kept, { outcomeKnown, cause: error, ...(problem && { problem }) });
+  }
+  await rm(keyFile, { force: true });
+  throw error;
+}
+
+function summary(issued: IssuedCertificate): string {
+  return members({ serial: issued.serial, names: namesText(issued.names), notAfter: issued.notAfter, issuer: issued.authority });
+}
+
+function anotherName(text: string, before: readonly GeneralName[]): readonly GeneralName[] {
+  return [...before, requestedName(text)];
+}
+
+function parseIdempotencyKey(text: string): string {
+  if (!/^[\x21-\x7e]{1,255}$/.test(text)) throw new InvalidArgumentError("It is 1 to 255 visible ASCII characters.");
+  return text;
+}

@@ -1,0 +1,32 @@
+import { type Command, InvalidArgumentError } from "commander";
+
+/** How a command presents itself. */
+export type CommandText = {
+  /** Name and arguments, as commander takes them: `show <serial>`. */
+  readonly usage: string;
+  readonly description: string;
+  /** Whole lines to copy; each one runs as it stands on an evaluation's service. */
+  readonly examples: readonly [string, ...string[]];
+};
+
+/** Adds a command to `parent`, with `--json` and its examples; options and action are the caller's. */
+export function addCommand(parent: Command, { usage, description, examples }: CommandText): Command {
+  return parent
+    .command(usage)
+    .description(description)
+    .option("--json", "print one JSON document instead of text", false)
+    .allowExcessArguments(false)
+    .addHelpText("after", `\nExample${examples.length > 1 ? "s" : ""}:\n${examples.map((line) => `  ${line}\n`).join("")}`);
+}
+
+/**
+ * Parses a whole number between `minimum` and `maximum`, for an option.
+ * @throws InvalidArgumentError outside of them.
+ */
+export function wholeNumber(minimum: number, maximum: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
+    if (!(value >= minimum && value <= maximum)) throw new InvalidArgumentError(`It is a whole number from ${minimum} to ${maximum}.`);
+    return value;
+  };
+}

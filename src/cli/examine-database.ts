@@ -1,0 +1,70 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Config } from "../config.ts";
+import { Fault } from "../fault.ts";
+import type { Running } from "./examine-listeners.ts";
+import type { Finding } from "./finding.ts";
+import type { Trials } from "./shell.ts";
+
+/** Beyond this the service signs nothing, so that two machines do not issue with times that contradict each other. */
+const toleratedSkewSeconds = 5;
+
+/** The database: reachable, durable, migrated, its clock ours. The embedded one is asked through the service that runs it. */
+export async function examineDatabase(config: Config, trials: Trials, running: Running | undefined): Promise<Finding[]> {
+  if (config.databaseUrl !== undefined) return examineServer(config, config.databaseUrl, trials);
+  if (!running) return [await examineEmbedded(config.dataDir)];
+  return running.checks
+    .filter(({ name }) => name !== "hsm")
+    .map(({ name, ready, detail }) => ({ check: name, verdict: ready ? "ok" : "wrong", detail }));
+}
+
+async function examineServer(config: Config, url: string, trials: Trials): Promise<Finding[]> {
+  const check = "database";
+  try {
+    const { warnings, skewSeconds, pendingMigrations } = await trials.database(config, url);
+    return [
+      { check, verdict: "ok", detail: "reachable, fsync on" },
+      ...warnings.map((detail): Finding => ({ check, verdict: "warning", detail })),
+      clockFinding(skewSeconds),
+      migrationsFinding(pendingMigrations),
+    ];
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error;
+    const remedy = error.code === "databaseUnavailable" ? ": start the database, or correct DATABASE_URL" : "";
+    return [{ check, verdict: "wrong", detail: `${error.detail}${remedy}` }];
+  }
+}
+
+function clockFinding(skewSeconds: number): Finding {
+  const shown = `${Math.abs(skewSeconds).toFixed(1)} s ${skewSeconds < 0 ? "behind" : "ahead of"} the database's`;
+  return Math.abs(skewSeconds) > toleratedSkewSeconds
+    ? {
+        check: "clock",
+        verdict: "wrong",
+        detail: `this machine's clock is ${shown}, more than ${toleratedSkewSeconds} s: synchronise both (NTP)`,
+      }
+    : { check: "clock", verdict: "ok", detail: shown };
+}
+
+function migrationsFinding(pending: readonly string[]): Finding {
+  const check = "migrations";
+  return pending.length === 0
+    ? { check, verdict: "ok", detail: "all applied" }
+    : {
+        check,
+        verdict: "warning",
+        detail: `not applied yet: ${pending.join(", ")}; npx chancery migrate applies them, and so does the next start`,
+      };
+}
+
+async function examineEmbedded(dataDir: string): Promise<Finding> {
+  const check = "database";
+  const cluster = join(dataDir, "postgres", "data");
+  const version = await readFile(join(cluster, "PG_VERSION"), "utf8").then(
+    (text) => text.trim(),
+    () => undefined,
+  );
+  return version === undefined
+    ? { check, verdict: "ok", detail: "embedded PostgreSQL, not there yet: the first start makes it" }
+    : { check, verdict: "ok", detail: `embedded PostgreSQL ${version} in ${cluster}; it runs while the service does` };
+}

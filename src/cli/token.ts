@@ -1,0 +1,88 @@
+import { resolve } from "node:path";
+import { type Command, Option } from "commander";
+import { createToken, type ListedToken, listTokens, revokeToken } from "../client/token.ts";
+import { addCommand } from "./command.ts";
+import { parseTime } from "./duration.ts";
+import { openService } from "./service.ts";
+import { print, type Report, type Shell } from "./shell.ts";
+import { members, table } from "./table.ts";
+import { createFile } from "./write-file.ts";
+
+type CreateOptions = {
+  readonly role: string;
+  readonly namespace: string;
+  readonly expires: string;
+  readonly out?: string;
+  readonly json: boolean;
+};
+
+/** Adds `token create`, `token list` and `token revoke`. */
+export function addTokenCommands(program: Command, shell: Shell): void {
+  const token = program.command("token").description("Bearer tokens of the REST interface: create, list, revoke");
+  addCreate(token, shell);
+  addList(token, shell);
+  addRevoke(token, shell);
+}
+
+function addCreate(token: Command, shell: Shell): void {
+  addCommand(token, {
+    usage: "create",
+    description: "Create a bearer token. Its text is shown this once and kept nowhere: only its hash is.",
+    examples: [
+      "npx chancery token create --role requester --namespace /shop --expires 90d --out shop.token",
+      "npx chancery token create --role viewer --namespace / --expires 2027-01-31T12:00:00Z",
+    ],
+  })
+    .addOption(
+      new Option("--role <role>", "what it may: see, request, or all").choices(["viewer", "requester", "admin"]).makeOptionMandatory(),
+    )
+    .requiredOption("--namespace <path>", "where it may: this namespace and all below it, as /shop")
+    .requiredOption("--expires <time>", "until when: a duration (90d, 24h) or a time (2027-01-31T12:00:00Z)", (text: string) =>
+      parseTime(text, shell.now()),
+    )
+    .option("--out <file>", "write the token to this new file, mode 0600, instead of printing it")
+    .action(async (options: CreateOptions) => print(shell, await create(shell, options), options.json));
+}
+
+async function create(shell: Shell, { role, namespace, expires, out }: CreateOptions): Promise<Report> {
+  await using service = openService(shell);
+  const { token, ...created } = await createToken(service, { role, namespace, expiresAt: expires });
+  if (out === undefined) return { document: { ...created, token }, text: token };
+
+  const file = resolve(shell.cwd, out);
+  const remedy = `the new token ${created.id} is lost: revoke it and create another with another --out`;
+  await createFile(file, { content: `${token}\n`, mode: 0o600 }, remedy);
+  return { document: { ...created, file }, text: `wrote ${file} (token, mode 0600)\n${tokenMembers(created)}` };
+}
+
+function addList(token: Command, shell: Shell): void {
+  addCommand(token, {
+    usage: "list",
+    description: "List the tokens of your namespace, without their text.",
+    examples: ["npx chancery token list"],
+  }).action(async ({ json }: { json: boolean }) => {
+    await using service = openService(shell);
+    const tokens = await listTokens(service);
+    const text = table(
+      ["ID", "ROLE", "NAMESPACE", "EXPIRES", "REVOKED"],
+      tokens.map(({ id, role, namespace, expiresAt, revokedAt }) => [id, role, namespace, expiresAt, revokedAt ?? "-"]),
+    );
+    print(shell, { document: { tokens }, text }, json);
+  });
+}
+
+function addRevoke(token: Command, shell: Shell): void {
+  addCommand(token, {
+    usage: "revoke <id>",
+    description: "Revoke a token: from the next request on it is refused.",
+    examples: ["npx chancery token revoke 01964d5e-7c3a-7b1e-9f20-5a6b7c8d9e0f"],
+  }).action(async (id: string, { json }: { json: boolean }) => {
+    await using service = openService(shell);
+    await revokeToken(service, id);
+    print(shell, { document: { id, revoked: true }, text: `revoked ${id}` }, json);
+  });
+}
+
+function tokenMembers({ id, role, namespace, expiresAt }: ListedToken): string {
+  return members({ id, role, namespace, expiresAt });
+}

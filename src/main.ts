@@ -1,0 +1,50 @@
+import { dirname } from "node:path";
+import { fileURLToPath } from "node:url";
+import { run } from "./cli/program.ts";
+import type { Trials } from "./cli/shell.ts";
+
+// A reader that has seen enough, such as `head`, closes the pipe: that is no failure.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+});
+
+process.exitCode = await run(process.argv.slice(2), {
+  env: process.env,
+  cwd: process.cwd(),
+  checkout: dirname(dirname(fileURLToPath(import.meta.url))),
+  now: () => new Date(),
+  out: (text) => process.stdout.write(text),
+  error: (text) => process.stderr.write(text),
+  trials: openTrials(),
+});
+
+/** Each part is loaded when it is tried. */
+function openTrials(): Trials {
+  return {
+    async tokens(config) {
+      const [{ listTokens }, { moduleOptions }] = await Promise.all([import("./hsm/token.ts"), import("./provision.ts")]);
+      return listTokens(await moduleOptions(config));
+    },
+    async login(config) {
+      const [{ openHsm }, { moduleOptions, readPin }] = await Promise.all([import("./hsm/client.ts"), import("./provision.ts")]);
+      const pin = await readPin(config.pkcs11PinFile, "CHANCERY_PKCS11_PIN_FILE");
+      const options = { ...(await moduleOptions(config)), token: config.pkcs11Token, pin, sessions: 1, deadlineMs: 5000, queueLimit: 1 };
+      const hsm = await openHsm({ ...options, production: config.env === "production" }, { events: { tell() {}, measure() {} } });
+      await hsm[Symbol.asyncDispose]();
+    },
+    async database(config, url) {
+      const [{ openDatabase }, { pendingMigrations }] = await Promise.all([
+        import("./database/connect.ts"),
+        import("./database/migrate.ts"),
+      ]);
+      const warnings: string[] = [];
+      const events = {
+        tell: (level: string, _event: string, fields?: Readonly<Record<string, unknown>>) =>
+          void (level === "warn" && warnings.push(String(fields?.["detail"]))),
+        measure() {},
+      };
+      await using database = await openDatabase({ url, poolSize: config.databasePool }, { events });
+      return { warnings, skewSeconds: await database.clockSkewSeconds(), pendingMigrations: await pendingMigrations(database) };
+    },
+  };
+}
