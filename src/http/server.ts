@@ -92,6 +92,7 @@ export async function listen(
   };
   const server = openServer(handle, credentials, limits);
   server.maxConnections = limits.maxConnections;
+  server.maxRequestsPerSocket = limits.maxRequestsPerSocket;
   server.on("clientError", (error, socket) => refuseConnection(handler, error, socket));
   // An expectation we do not know is no reason to refuse (RFC 9110 §10.1.1); 100-continue Node answers itself.
   server.on("checkExpectation", handle);
@@ -121,7 +122,6 @@ function openServer(
     requestTimeout: limits.requestTimeoutMs,
     keepAliveTimeout: limits.keepAliveTimeoutMs,
     connectionsCheckingInterval: limits.checkingIntervalMs,
-    maxRequestsPerSocket: limits.maxRequestsPerSocket,
     maxHeaderSize: limits.maxHeaderBytes,
     insecureHTTPParser: false,
     // The door refuses a missing Host itself, with a problem document.
@@ -166,7 +166,9 @@ function bindSentence(error: NodeJS.ErrnoException, address: string, option: str
 }
 
 function refuseConnection(handler: Handler, error: NodeJS.ErrnoException, socket: Duplex): void {
-  if (error.code === "ECONNRESET" || !socket.writable) {
+  // Nothing can be written before the handshake is done: a clear answer would wait for it, and hold the connection open.
+  const handshaking = "secureConnecting" in socket && socket.secureConnecting === true;
+  if (handshaking || error.code === "ECONNRESET" || !socket.writable) {
     socket.destroy();
     return;
   }
