@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
 import { appendAudit } from "../audit/append.ts";
 import { auditRow } from "../audit/entry.ts";
-import { generateKeyPair, type KeyPair } from "../custody/generate.ts";
+import { generateKeyPair } from "../custody/generate.ts";
+import type { KeyPair } from "../custody/key-pair.ts";
 import { Fault } from "../fault.ts";
 import { type KeyAlgorithm, verificationKey } from "../pki/algorithm.ts";
 import { keyIdentifier } from "../pki/certificate.ts";

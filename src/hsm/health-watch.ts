@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 
 import { verificationKey, verifySignature, signatureAlgorithm } from "../pki/algorithm.ts";
+import { healthHead } from "../pki/signed-text.ts";
 import type { KeyReference } from "../ports/hsm.ts";
-import { healthHead } from "./purpose.ts";
 
 const intervalMs = 2000;
 const freshMs = 10_000;

@@ -1,11 +1,6 @@
 import { signedKind } from "../pki/signed-kind.ts";
+import { bindingHead, healthHead } from "../pki/signed-text.ts";
 import type { Purpose } from "../ports/hsm.ts";
-
-/** First line of the text that the binding test signs. Its first octet is not 0x30, so it is never a certificate, CRL or OCSP response. */
-export const bindingHead = "chancery binding\n";
-
-/** First line of the text that the health check signs. */
-export const healthHead = "chancery health\n";
 
 /**
  * Why `bytes` are not what `purpose` says, in a sentence; undefined when they are.

@@ -1,0 +1,40 @@
+import { bindKeyPair } from "./binding.ts";
+import { generateKeyPair } from "./generate.ts";
+import type { Custody } from "./key-pair.ts";
+import { listIntents, listKeyPairs } from "./store.ts";
+
+/** What a token holds beside what is recorded. */
+export type TokenCheck = {
+  /** Names of recorded pairs that the token does not hold as they were recorded: they must not sign. */
+  readonly unusable: readonly string[];
+  /** CKA_ID of private keys that no record names. They are reported, never deleted. */
+  readonly unknown: readonly string[];
+};
+
+/**
+ * Holds a token against its records, at the start: generations that were interrupted are finished, every recorded pair is bound, and
+ * keys that nobody recorded are reported. Each finding is told as `key.unusable` or `key.unknown`.
+ * @throws Fault `hsmUnavailable`, `databaseUnavailable`
+ */
+export async function checkToken(custody: Custody): Promise<TokenCheck> {
+  const { database, hsm, events } = custody;
+  for (const intent of await database.transact((tx) => listIntents(tx, hsm.token))) {
+    await generateKeyPair(custody, { ...intent, principal: "system" });
+  }
+  const keyPairs = await database.transact((tx) => listKeyPairs(tx, hsm.token));
+  const unusable: string[] = [];
+  for (const keyPair of keyPairs) if (!(await bindKeyPair(custody, keyPair))) unusable.push(keyPair.name);
+  const unknown = await unknownKeys(custody);
+  for (const ckaId of unknown) events.tell("warn", "key.unknown", { token: hsm.token, ckaId });
+  return { unusable, unknown };
+}
+
+/** The token is listed before the records are read: a pair that another process generates meanwhile has its record by then. */
+async function unknownKeys({ database, hsm }: Custody): Promise<string[]> {
+  const inToken = await hsm.list();
+  const recorded = await database.transact(async (tx) => [
+    ...(await listIntents(tx, hsm.token)).map(({ ckaId }) => ckaId),
+    ...(await listKeyPairs(tx, hsm.token)).map(({ reference }) => reference.ckaId),
+  ]);
+  return inToken.filter((ckaId) => !recorded.includes(ckaId));
+}
