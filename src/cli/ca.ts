@@ -7,12 +7,13 @@ import { table } from "./table.ts";
 
 /** Adds `ca list`: the certification authorities of the service. */
 export function addCaCommands(program: Command, shell: Shell): void {
-  const ca = program.command("ca").description("Certification authorities: list");
+  const ca = program.command("ca").description("certification authorities: list");
   addCommand(ca, {
     usage: "list",
+    summary: "list the authorities",
     description: "List the certification authorities, roots and issuing ones, by the slugs that stand in their certificates' URLs.",
     examples: ["npx chancery ca list", "npx chancery ca list --json"],
-  }).action(async ({ json }: { json: boolean }) => {
+  }).action(async ({ json }: { json?: boolean }) => {
     await using service = openService(shell);
     const authorities = await listAuthorities(service);
     const text = table(

@@ -16,21 +16,22 @@ import { members } from "./table.ts";
 import { createFile, replaceFile } from "./write-file.ts";
 
 type Options = {
-  readonly name: readonly GeneralName[];
+  readonly name?: readonly GeneralName[];
   readonly csr?: string;
   readonly profile: string;
   readonly out?: string;
   readonly lifetime?: number;
   readonly keyAlgorithm: RequestKeyAlgorithm;
   readonly idempotencyKey?: string;
-  readonly force: boolean;
-  readonly json: boolean;
+  readonly force?: boolean;
+  readonly json?: boolean;
 };
 
 /** Adds `cert issue`: makes key and request, or takes a request, and writes what the service issues for it. */
 export function addCertIssue(cert: Command, shell: Shell): void {
   addCommand(cert, {
     usage: "issue",
+    summary: "have a certificate issued",
     description:
       "Have a certificate issued. Makes a key and a request on the spot and writes NAME.key (PKCS#8, mode 0600) and NAME.pem (certificate, then its issuers without the root), NAME being the first name; or takes a request made elsewhere.",
     examples: [
@@ -39,9 +40,7 @@ export function addCertIssue(cert: Command, shell: Shell): void {
       "npx chancery cert issue --csr request.pem --profile client --out .",
     ],
   })
-    .addOption(
-      new Option("--name <name>", "DNS name, IP address or URI; repeat it for more names").argParser(anotherName).default([], "none"),
-    )
+    .addOption(new Option("--name <name>", "DNS name, IP address or URI; repeat it for more names").argParser(anotherName))
     .option("--csr <file>", "take this PKCS#10 request, PEM or DER, instead of --name; without --out the certificate goes to stdout")
     .option("--profile <profile>", "what kind of certificate: see `profile list`", "server")
     .option("--out <directory>", "where the files go; made when it is not there (default: the current directory)")
@@ -52,23 +51,25 @@ export function addCertIssue(cert: Command, shell: Shell): void {
       "1 to 255 visible ASCII characters; the same --csr with the same key gives the same certificate again (default: a new key)",
       parseIdempotencyKey,
     )
-    .option("--force", "replace NAME.key when it is there already", false)
+    .option("--force", "replace NAME.key when it is there already")
     .action(async (options: Options) => print(shell, await issue(shell, options), options.json));
 }
 
 async function issue(shell: Shell, options: Options): Promise<Report> {
-  if ((options.csr === undefined) === (options.name.length === 0)) throw new InvalidArgumentError("give either --name or --csr");
-  return options.csr === undefined ? issueForNames(shell, options) : issueForRequest(shell, options, options.csr);
+  const { name: names, csr } = options;
+  if (names && csr === undefined) return issueForNames(shell, options, names);
+  if (!names && csr !== undefined) return issueForRequest(shell, options, csr);
+  throw new InvalidArgumentError("give either --name or --csr");
 }
 
-async function issueForNames(shell: Shell, options: Options): Promise<Report> {
-  const first = options.name[0]?.value ?? "";
+async function issueForNames(shell: Shell, options: Options, names: readonly GeneralName[]): Promise<Report> {
+  const first = names[0]?.value ?? "";
   const directory = resolve(shell.cwd, options.out ?? ".");
   const keyFile = join(directory, `${fileNameOf(first)}.key`);
   const certificateFile = join(directory, `${fileNameOf(first)}.pem`);
   await using service = openService(shell);
   const { makeRequest } = await import("./request.ts");
-  const { privateKey, csr } = await makeRequest(options.name, options.keyAlgorithm);
+  const { privateKey, csr } = await makeRequest(names, options.keyAlgorithm);
 
   // The key is durable before anyone may certify it. One that is to be replaced stays until its successor has a certificate.
   const pendingFile = options.force ? `${keyFile}.new` : keyFile;
@@ -131,7 +132,7 @@ function summary(issued: IssuedCertificate): string {
   return members({ serial: issued.serial, names: namesText(issued.names), notAfter: issued.notAfter, issuer: issued.authority });
 }
 
-function anotherName(text: string, before: readonly GeneralName[]): readonly GeneralName[] {
+function anotherName(text: string, before: readonly GeneralName[] = []): readonly GeneralName[] {
   return [...before, requestedName(text)];
 }
 

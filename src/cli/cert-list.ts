@@ -7,7 +7,7 @@ import { openService } from "./service.ts";
 import { print, type Shell } from "./shell.ts";
 import { table } from "./table.ts";
 
-type Options = CertificateFilter & { readonly limit: number; readonly json: boolean };
+type Options = CertificateFilter & { readonly limit: number; readonly json?: boolean };
 
 const largestPage = 1000;
 
@@ -16,6 +16,7 @@ export function addCertList(cert: Command, shell: Shell): void {
   const time = (text: string) => parseTime(text, shell.now());
   addCommand(cert, {
     usage: "list",
+    summary: "list certificates",
     description: "List certificates, newest first.",
     examples: ["npx chancery cert list --status valid --not-after-before 30d", "npx chancery cert list --name www.example.org --json"],
   })

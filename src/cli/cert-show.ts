@@ -10,12 +10,13 @@ import { openService } from "./service.ts";
 import { print, type Report, type Shell } from "./shell.ts";
 import { members } from "./table.ts";
 
-type Options = { readonly json: boolean; readonly pem: boolean; readonly der: boolean };
+type Options = { readonly json?: boolean; readonly pem?: boolean; readonly der?: boolean };
 
 /** Adds `cert show`: a certificate of the service by its serial, or one in a file. */
 export function addCertShow(cert: Command, shell: Shell): void {
   addCommand(cert, {
     usage: "show <serial|file>",
+    summary: "show a certificate",
     description:
       "Show a certificate: of the service, by its serial (32 hex digits, colons allowed), or the first one in a file (PEM or DER), which needs no service.",
     examples: [
@@ -23,8 +24,8 @@ export function addCertShow(cert: Command, shell: Shell): void {
       "npx chancery cert show 4f0c2a7d90b1e3856c4d2f1a0b9e8d7c --pem > localhost.pem",
     ],
   })
-    .addOption(new Option("--pem", "print certificate and chain as PEM").default(false).conflicts(["json", "der"]))
-    .addOption(new Option("--der", "print the certificate as DER").default(false).conflicts("json"))
+    .addOption(new Option("--pem", "print certificate and chain as PEM").conflicts(["json", "der"]))
+    .addOption(new Option("--der", "print the certificate as DER").conflicts("json"))
     .action(async (subject: string, options: Options) => {
       const serial = serialOf(subject);
       if (serial === undefined) return showFile(shell, subject, options);

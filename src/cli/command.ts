@@ -4,17 +4,20 @@ import { type Command, InvalidArgumentError } from "commander";
 export type CommandText = {
   /** Name and arguments, as commander takes them: `show <serial>`. */
   readonly usage: string;
+  /** A few words for the list of commands; the whole description unless given. */
+  readonly summary?: string;
   readonly description: string;
   /** Whole lines to copy; each one runs as it stands on an evaluation's service. */
   readonly examples: readonly [string, ...string[]];
 };
 
 /** Adds a command to `parent`, with `--json` and its examples; options and action are the caller's. */
-export function addCommand(parent: Command, { usage, description, examples }: CommandText): Command {
+export function addCommand(parent: Command, { usage, description, summary = description, examples }: CommandText): Command {
   return parent
     .command(usage)
     .description(description)
-    .option("--json", "print one JSON document instead of text", false)
+    .summary(summary)
+    .option("--json", "print one JSON document instead of text")
     .allowExcessArguments(false)
     .addHelpText("after", `\nExample${examples.length > 1 ? "s" : ""}:\n${examples.map((line) => `  ${line}\n`).join("")}`);
 }

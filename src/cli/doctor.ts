@@ -10,12 +10,13 @@ import { print, type Shell } from "./shell.ts";
 export function addDoctor(program: Command, shell: Shell): void {
   addCommand(program, {
     usage: "doctor",
+    summary: "check what the service needs, and say what is wrong",
     description:
       "Check what the service needs: Node, options, data directory, PKCS#11 module, token, PIN, database, clock, ports, its certificate. Says what is wrong and what to do, and changes nothing. Exits with 1 when something is wrong. The PIN is tried only when no service runs and the token counts no failed try.",
     examples: ["npx chancery doctor", "npx chancery doctor --config /etc/chancery.yaml --json"],
   })
     .option("--config <file>", "YAML file with options; the environment wins over it")
-    .action(async ({ config, json }: { config?: string; json: boolean }) => {
+    .action(async ({ config, json }: { config?: string; json?: boolean }) => {
       const findings = await examine(shell, config);
       const wrong = findings.filter(({ verdict }) => verdict === "wrong").length;
       print(shell, { document: { healthy: wrong === 0, checks: findings }, text: findingsText(findings) }, json);

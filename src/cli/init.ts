@@ -14,13 +14,14 @@ type Options = {
   readonly rootKeyAlgorithm: KeyAlgorithm;
   readonly issuingKeyAlgorithm: KeyAlgorithm;
   readonly config?: string;
-  readonly json: boolean;
+  readonly json?: boolean;
 };
 
 /** Adds `init`: the ceremony that makes the first hierarchy. */
 export function addInit(program: Command, shell: Shell): void {
   addCommand(program, {
     usage: "init",
+    summary: "make the root and its issuing authority, once",
     description:
       "Make the root and its issuing authority, once, in their tokens, and the first admin token. It is the only command that opens the root's token. One that was interrupted goes on where it stood; one that is complete changes nothing. An evaluation needs none: its first start does the same.",
     examples: [

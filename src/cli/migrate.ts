@@ -7,12 +7,13 @@ import { print, type Shell } from "./shell.ts";
 export function addMigrate(program: Command, shell: Shell): void {
   addCommand(program, {
     usage: "migrate",
+    summary: "bring the database's schema up to this release",
     description:
       "Bring the database's schema up to this release, under a lock. `serve` does the same when it starts; this is for those who want it done before.",
     examples: ["npx chancery migrate", "npx chancery migrate --config /etc/chancery.yaml"],
   })
     .option("--config <file>", "YAML file with options; the environment wins over it")
-    .action(async ({ config: file, json }: { config?: string; json: boolean }) => {
+    .action(async ({ config: file, json }: { config?: string; json?: boolean }) => {
       const config = await readConfig(shell, file);
       const { migrateDatabase } = await import("../app.ts");
       const applied = await migrateDatabase(config);

@@ -11,7 +11,7 @@ type Document = Readonly<Record<string, unknown>>;
 
 /** Adds `profile list` and `profile show`: what a certificate of a kind may contain. */
 export function addProfileCommands(program: Command, shell: Shell): void {
-  const profile = program.command("profile").description("Profiles, what a certificate of a kind may contain: list, show");
+  const profile = program.command("profile").description("what certificates may contain: list, show");
   addList(profile, shell);
   addShow(profile, shell);
 }
@@ -19,9 +19,10 @@ export function addProfileCommands(program: Command, shell: Shell): void {
 function addList(profile: Command, shell: Shell): void {
   addCommand(profile, {
     usage: "list",
+    summary: "list the profiles",
     description: "List the profiles. Those of kind end-entity can be asked for; the others are the service's own.",
     examples: ["npx chancery profile list"],
-  }).action(async ({ json }: { json: boolean }) => {
+  }).action(async ({ json }: { json?: boolean }) => {
     await using service = openService(shell);
     const documents = (await listProfiles(service)).map(({ document }) => document);
     const text = table(
@@ -41,9 +42,10 @@ function addList(profile: Command, shell: Shell): void {
 function addShow(profile: Command, shell: Shell): void {
   addCommand(profile, {
     usage: "show <name>",
+    summary: "show a profile",
     description: "Show everything a profile allows and sets.",
     examples: ["npx chancery profile show server"],
-  }).action(async (name: string, { json }: { json: boolean }) => {
+  }).action(async (name: string, { json }: { json?: boolean }) => {
     await using service = openService(shell);
     const profiles = await listProfiles(service);
     const found = profiles.find((candidate) => candidate.name === name);

@@ -39,7 +39,7 @@ export function program(shell: Shell): Command {
   addMigrate(chancery, shell);
   addDoctor(chancery, shell);
 
-  const cert = chancery.command("cert").description("Certificates: issue, show, list");
+  const cert = chancery.command("cert").description("certificates: issue, show, list");
   addCertIssue(cert, shell);
   addCertShow(cert, shell);
   addCertList(cert, shell);

@@ -11,12 +11,13 @@ import { members } from "./table.ts";
 export function addServe(program: Command, shell: Shell): void {
   addCommand(program, {
     usage: "serve",
+    summary: "run the service",
     description:
       "Run the service until SIGTERM or Ctrl-C, which lets requests finish; a second one ends it at once. Logs go to stderr, one JSON object a line. Options come from the environment and --config.",
     examples: ["npx chancery serve --config /etc/chancery.yaml", "CHANCERY_ENV=evaluation npx chancery serve"],
   })
     .option("--config <file>", "YAML file with options in camelCase without prefix (listen: 0.0.0.0:9443); the environment wins over it")
-    .action(async ({ config: file, json }: { config?: string; json: boolean }) => {
+    .action(async ({ config: file, json }: { config?: string; json?: boolean }) => {
       const config = await readConfig(shell, file);
       // Asked to stop while it starts, it stops when it has started: what is half open would leave work to the next start.
       const stopAsked = stopRequest();

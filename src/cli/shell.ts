@@ -48,6 +48,6 @@ export type DatabaseTrial = {
 export type Report = { readonly document: unknown; readonly text: string };
 
 /** Prints a report to stdout: with `json` exactly one JSON document, else the text with a line break at its end. */
-export function print(shell: Shell, { document, text }: Report, json: boolean): void {
+export function print(shell: Shell, { document, text }: Report, json = false): void {
   shell.out(json ? `${JSON.stringify(document, undefined, 2)}\n` : text === "" || text.endsWith("\n") ? text : `${text}\n`);
 }

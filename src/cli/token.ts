@@ -1,6 +1,8 @@
+import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { createToken, type ListedToken, listTokens, revokeToken } from "../client/token.ts";
+import { Fault } from "../fault.ts";
 import { addCommand } from "./command.ts";
 import { parseTime } from "./duration.ts";
 import { openService } from "./service.ts";
@@ -13,12 +15,12 @@ type CreateOptions = {
   readonly namespace: string;
   readonly expires: string;
   readonly out?: string;
-  readonly json: boolean;
+  readonly json?: boolean;
 };
 
 /** Adds `token create`, `token list` and `token revoke`. */
 export function addTokenCommands(program: Command, shell: Shell): void {
-  const token = program.command("token").description("Bearer tokens of the REST interface: create, list, revoke");
+  const token = program.command("token").description("bearer tokens: create, list, revoke");
   addCreate(token, shell);
   addList(token, shell);
   addRevoke(token, shell);
@@ -27,6 +29,7 @@ export function addTokenCommands(program: Command, shell: Shell): void {
 function addCreate(token: Command, shell: Shell): void {
   addCommand(token, {
     usage: "create",
+    summary: "create a token",
     description: "Create a bearer token. Its text is shown this once and kept nowhere: only its hash is.",
     examples: [
       "npx chancery token create --role requester --namespace /shop --expires 90d --out shop.token",
@@ -45,11 +48,14 @@ function addCreate(token: Command, shell: Shell): void {
 }
 
 async function create(shell: Shell, { role, namespace, expires, out }: CreateOptions): Promise<Report> {
+  const file = out === undefined ? undefined : resolve(shell.cwd, out);
+  // Seen before it is asked for: a token that cannot be written would be lost.
+  if (file !== undefined && existsSync(file))
+    throw new Fault("refusedToStart", `${file} is there already and is not overwritten: use another --out`);
   await using service = openService(shell);
   const { token, ...created } = await createToken(service, { role, namespace, expiresAt: expires });
-  if (out === undefined) return { document: { ...created, token }, text: token };
+  if (file === undefined) return { document: { ...created, token }, text: token };
 
-  const file = resolve(shell.cwd, out);
   const remedy = `the new token ${created.id} is lost: revoke it and create another with another --out`;
   await createFile(file, { content: `${token}\n`, mode: 0o600 }, remedy);
   return { document: { ...created, file }, text: `wrote ${file} (token, mode 0600)\n${tokenMembers(created)}` };
@@ -58,9 +64,10 @@ async function create(shell: Shell, { role, namespace, expires, out }: CreateOpt
 function addList(token: Command, shell: Shell): void {
   addCommand(token, {
     usage: "list",
+    summary: "list the tokens",
     description: "List the tokens of your namespace, without their text.",
     examples: ["npx chancery token list"],
-  }).action(async ({ json }: { json: boolean }) => {
+  }).action(async ({ json }: { json?: boolean }) => {
     await using service = openService(shell);
     const tokens = await listTokens(service);
     const text = table(
@@ -74,9 +81,10 @@ function addList(token: Command, shell: Shell): void {
 function addRevoke(token: Command, shell: Shell): void {
   addCommand(token, {
     usage: "revoke <id>",
+    summary: "revoke a token",
     description: "Revoke a token: from the next request on it is refused.",
     examples: ["npx chancery token revoke 01964d5e-7c3a-7b1e-9f20-5a6b7c8d9e0f"],
-  }).action(async (id: string, { json }: { json: boolean }) => {
+  }).action(async (id: string, { json }: { json?: boolean }) => {
     await using service = openService(shell);
     await revokeToken(service, id);
     print(shell, { document: { id, revoked: true }, text: `revoked ${id}` }, json);
