@@ -23,14 +23,16 @@ export function parseDatabaseUrl(text: string): DatabaseAddress {
   if (!url || !["postgres:", "postgresql:"].includes(url.protocol))
     throw new Fault("refusedToStart", "DATABASE_URL is not a URL of the form postgresql://user@host:port/database");
   const unknown = [...url.searchParams.keys()].find((name) => !parameters.includes(name));
-  if (unknown !== undefined) throw new Fault("refusedToStart", `DATABASE_URL has the parameter ${unknown}; known are ${parameters.join(", ")}`);
+  if (unknown !== undefined)
+    throw new Fault("refusedToStart", `DATABASE_URL has the parameter ${unknown}; known are ${parameters.join(", ")}`);
   const part = (name: string, fallback: string) => url.searchParams.get(name) ?? decodeURIComponent(fallback);
   const host = part("host", url.hostname.replace(/^\[(.*)\]$/, "$1"));
   const port = Number(part("port", url.port || "5432"));
   const user = part("user", url.username);
   const database = decodeURIComponent(url.pathname.slice(1)) || user;
   if (host === "") throw new Fault("refusedToStart", "DATABASE_URL names no host");
-  if (!Number.isInteger(port) || port < 1 || port > 65_535) throw new Fault("refusedToStart", "DATABASE_URL names a port outside 1 to 65535");
+  if (!Number.isInteger(port) || port < 1 || port > 65_535)
+    throw new Fault("refusedToStart", "DATABASE_URL names a port outside 1 to 65535");
   if (user === "") throw new Fault("refusedToStart", "DATABASE_URL names no user");
   return { host, port, user, password: part("password", url.password), database, sslmode: sslmode(part("sslmode", "disable")) };
 }

@@ -1,16 +1,17 @@
+import { drizzle, type PostgresJsDatabase } from "drizzle-orm/postgres-js";
 import { Fault } from "../fault.ts";
 import type { Events } from "../ports/events.ts";
 import { parseDatabaseUrl } from "./address.ts";
-import { openConnection, type Connection, type ConnectionLimits, type Orm, type Sql } from "./connection.ts";
+import { openConnection, type Connection, type ConnectionLimits, type Sql } from "./connection.ts";
 import { openPool, type Pool } from "./pool.ts";
 import { checkServer } from "./server-settings.ts";
 import { databaseFault, endsConnection, isRerunnable } from "./sqlstate.ts";
 
 /**
- * One transaction: templates of postgres.js and drizzle over its one connection. Statements may be sent at once, they run in order.
+ * One transaction: templates of postgres.js and drizzle over its one connection; dates are `Date` in both. Statements may be sent at once, they run in order.
  * Valid until the function that was given it returns.
  */
-export type Tx = { readonly sql: Sql; readonly orm: Orm };
+export type Tx = { readonly sql: Sql; readonly orm: PostgresJsDatabase };
 
 /** The database of the service, through a pool of connections. May be called concurrently. */
 export type Database = AsyncDisposable & {
@@ -82,7 +83,9 @@ export async function openDatabase(options: DatabaseOptions, { events }: { event
   } catch (error) {
     await pool.close();
     if (error instanceof Fault) throw error;
-    throw new Fault("refusedToStart", `the database refused the connection: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+    throw new Fault("refusedToStart", `the database refused the connection: ${error instanceof Error ? error.message : String(error)}`, {
+      cause: error,
+    });
   }
   const probe = setInterval(() => void contact.probe(), options.probeMs ?? 1000).unref();
 
@@ -90,7 +93,11 @@ export async function openDatabase(options: DatabaseOptions, { events }: { event
     transact: (act) => rerun(() => contact.use("transaction", (connection) => transaction(connection, act))),
     read: (query) => rerun(() => contact.use("read", async ({ sql }) => query(sql))),
     async transactAlone(deadlineMs, act) {
-      const alone = openConnection(address, { ...limits, deadlineMs, statementTimeoutMs: deadlineMs }, { roundTrip: observer.roundTrip, lost: () => {} });
+      const alone = openConnection(
+        address,
+        { ...limits, deadlineMs, statementTimeoutMs: deadlineMs },
+        { roundTrip: observer.roundTrip, lost: () => {} },
+      );
       try {
         return await alone.run(() => transaction(alone, act));
       } catch (error) {
@@ -122,7 +129,13 @@ async function transaction<T>(connection: Connection, act: (tx: Tx) => Promise<T
   await sql.unsafe("begin");
   let result: T;
   try {
-    result = await act({ sql, orm: connection.orm });
+    let orm: PostgresJsDatabase | undefined;
+    result = await act({
+      sql,
+      get orm() {
+        return (orm ??= overlay(sql));
+      },
+    });
   } catch (error) {
     if (!connection.lost) await sql.unsafe("rollback").catch(connection.destroy);
     throw error;
@@ -131,6 +144,11 @@ async function transaction<T>(connection: Connection, act: (tx: Tx) => Promise<T
   // PostgreSQL answers COMMIT with ROLLBACK, and no error, where a statement failed before: `act` swallowed its error.
   if (command !== "COMMIT") throw new Fault("internal", "a statement of the transaction failed, so it was undone");
   return result;
+}
+
+/** drizzle() overwrites the date parsers of the client it is given (drizzle-orm #5789): this one has none of its own to lose. */
+function overlay(sql: Sql): PostgresJsDatabase {
+  return drizzle({ client: Object.create(sql, { options: { value: { parsers: {}, serializers: {} } } }) });
 }
 
 async function rerun<T>(attempt: () => Promise<T>): Promise<T> {
@@ -168,7 +186,12 @@ function observed(pool: Pool, events: Events) {
       const fault = databaseFault(error);
       if (fault instanceof Fault && fault.code === "databaseUnavailable") {
         failure = fault;
-        events.tell("warn", "database.failed", { kind, detail: fault.detail, seconds: (performance.now() - startedAt) / 1000, cause: fault.cause });
+        events.tell("warn", "database.failed", {
+          kind,
+          detail: fault.detail,
+          seconds: (performance.now() - startedAt) / 1000,
+          cause: fault.cause,
+        });
       }
       throw fault;
     }

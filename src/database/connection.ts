@@ -1,5 +1,4 @@
 import type { Socket } from "node:net";
-import { drizzle, type PostgresJsDatabase } from "drizzle-orm/postgres-js";
 import postgres from "postgres";
 import type { DatabaseAddress } from "./address.ts";
 import { dial, failed } from "./socket.ts";
@@ -10,16 +9,12 @@ import { dial, failed } from "./socket.ts";
  */
 export type Sql = postgres.Sql;
 
-/** Drizzle over the same connection. Dates come and go as `Date` in both. */
-export type Orm = PostgresJsDatabase;
-
 /**
  * One session of the server, from its first statement to the end of its socket, never another after it: a statement of a transaction
  * whose connection was lost fails instead of running outside of it.
  */
 export type Connection = {
   readonly sql: Sql;
-  readonly orm: Orm;
   /** True once the socket is gone. */
   readonly lost: boolean;
   /** Gives what `act` gives, or fails as soon as the connection is lost: `act` may then wait for ever on a statement that has no connection. */
@@ -95,8 +90,6 @@ export function openConnection(address: DatabaseAddress, limits: ConnectionLimit
   const sql = postgres(options);
   const connection: Connection = {
     sql,
-    // drizzle() overwrites the date parsers of the client it is given; this one has none of its own to lose.
-    orm: drizzle({ client: Object.create(sql, { options: { value: { parsers: {}, serializers: {} } } }) }),
     get lost() {
       return lost;
     },

@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { Fault } from "../fault.ts";
 import type { Events } from "../ports/events.ts";
 
@@ -33,6 +34,8 @@ export function group<Row>(options: GroupOptions<Row>): (row: Row) => Promise<Ou
 
   const run = async (): Promise<void> => {
     while (queue.length > 0) {
+      // Whoever runs in this turn of the loop still comes along.
+      await setImmediate();
       const batch = takeBatch(queue, maximum);
       events.measure("chancery_database_group_size", batch.length, { name });
       const startedAt = performance.now();
@@ -48,13 +51,18 @@ export function group<Row>(options: GroupOptions<Row>): (row: Row) => Promise<Ou
     queue.push({ row, key: options.key(row), resolve, reject });
     if (!running) {
       running = true;
-      setImmediate(() => void run());
+      void run();
     }
     return promise;
   };
 }
 
-type Entry<Row> = { readonly row: Row; readonly key: string; readonly resolve: (outcome: Outcome) => void; readonly reject: (error: unknown) => void };
+type Entry<Row> = {
+  readonly row: Row;
+  readonly key: string;
+  readonly resolve: (outcome: Outcome) => void;
+  readonly reject: (error: unknown) => void;
+};
 
 const longFailureMs = 1000;
 

@@ -29,7 +29,7 @@ export function openPool({ size, deadlineMs, open }: { size: number; deadlineMs:
     return connection;
   };
   const serve = (): void => {
-    while (!closed && waiting.length > 0) {
+    while (waiting.length > 0) {
       const connection = take();
       if (!connection) return;
       waiting.shift()?.resolve(connection);

@@ -13,9 +13,13 @@ export async function checkServer(sql: Sql, poolSize: number, events: Events): P
   const number = (name: (typeof names)[number]) => Number(settings.get(name) ?? "0");
 
   const version = number("server_version_num");
-  if (version < 150_000) throw new Fault("refusedToStart", `the database is PostgreSQL ${Math.floor(version / 10_000)}; 15 or newer is required`);
+  if (version < 150_000)
+    throw new Fault("refusedToStart", `the database is PostgreSQL ${Math.floor(version / 10_000)}; 15 or newer is required`);
   if (settings.get("fsync") !== "on")
-    throw new Fault("refusedToStart", "the database runs with fsync=off, which loses acknowledged certificates at a power cut; set fsync=on");
+    throw new Fault(
+      "refusedToStart",
+      "the database runs with fsync=off, which loses acknowledged certificates at a power cut; set fsync=on",
+    );
   if (settings.get("synchronous_commit") === "off")
     throw new Fault("refusedToStart", "the database does not let this user set synchronous_commit=on");
   if (settings.get("full_page_writes") !== "on")

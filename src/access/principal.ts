@@ -1,0 +1,18 @@
+/** What a token may do: each role may do what those before it may. */
+export type Role = "viewer" | "requester" | "admin";
+
+/** Roles from least to most. */
+export const roles: readonly Role[] = ["viewer", "requester", "admin"];
+
+/** Who acts. */
+export type Principal = {
+  /** "token:<uuid>", or "system": the service itself, which no credential gives. */
+  readonly id: string;
+  /** It acts in this namespace and those within it. */
+  readonly namespace: string;
+  readonly role: Role;
+};
+
+/** What can be asked for. Every route declares one. */
+export type Action =
+  "certificate:issue" | "certificate:read" | "authority:read" | "profile:read" | "token:create" | "token:read" | "token:revoke";

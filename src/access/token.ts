@@ -1,0 +1,154 @@
+import { createHash, timingSafeEqual } from "node:crypto";
+import { LRUCache } from "lru-cache";
+import { appendAudit } from "../audit/append.ts";
+import { auditRow, type AuditWorld } from "../audit/entry.ts";
+import type { Database } from "../database/connect.ts";
+import { Fault } from "../fault.ts";
+import { parseNamespace } from "./namespace.ts";
+import { mayGrant } from "./policy.ts";
+import type { Principal, Role } from "./principal.ts";
+import {
+  type Credential,
+  readCredential,
+  readToken,
+  readTokens,
+  recordToken,
+  recordTokenRevocation,
+  type TokenPosition,
+  type TokenRecord,
+} from "./store.ts";
+import { formatToken, parseToken } from "./token-text.ts";
+
+/** Bearer tokens: made, listed, revoked, and recognised. May be called concurrently. */
+export type Access = {
+  /**
+   * Whose token stands in an Authorization header. A verified token is remembered for at most ten seconds; a revocation by this process ends that at
+   * once, one by another process counts when they are over, and at each issuance (`tokenGuard`).
+   * @throws Fault `unauthenticated`, the same for a token that is unknown, wrong, expired or revoked.
+   * @see RFC 6750 §2.1
+   */
+  authenticate(authorization: string | undefined): Promise<Principal>;
+  /**
+   * Creates a token; its text is in the answer and nowhere else. Durable with its audit record on return.
+   * @throws Fault `policyDenied` when it would have a higher role than the principal or leave its namespace; `malformed` for a namespace that is none
+   *   or an expiry that is not in the future.
+   */
+  createToken(principal: Principal, grant: Grant): Promise<TokenRecord & { readonly token: string }>;
+  /** Tokens of the principal's namespace and within it, oldest first, at most `limit` (1000) behind `after`. */
+  listTokens(principal: Principal, page?: { readonly limit?: number; readonly after?: TokenPosition }): Promise<readonly TokenRecord[]>;
+  /**
+   * Revokes a token for good; durable with its audit record on return. Revoking it again changes nothing.
+   * @throws Fault `notFound` when there is none of this id that the principal may see.
+   */
+  revokeToken(principal: Principal, id: string): Promise<void>;
+};
+
+/** What a new token may do, and until when: fractions of a second are cut off. */
+export type Grant = { readonly role: Role; readonly namespace: string; readonly expiresAt: Date };
+
+/** What tokens need of the world. */
+export type AccessWorld = AuditWorld & { readonly database: Database };
+
+/** Tokens over this database. */
+export function openAccess(world: AccessWorld): Access {
+  const remembered = new LRUCache<string, Remembered>({ max: maxRemembered });
+  // Counts revocations, so that a credential read before one is not remembered after it.
+  let revocations = 0;
+  return {
+    async authenticate(authorization) {
+      const { id, secretHash } = presented(authorization);
+      const now = world.clock.now();
+      let credential = fresh(remembered.get(id), now);
+      if (!credential) {
+        const seen = revocations;
+        credential = await world.database.read((sql) => readCredential(sql, id));
+        if (credential && seen === revocations && isValid(credential, secretHash, now)) remembered.set(id, { credential, since: now });
+      }
+      if (!credential || !isValid(credential, secretHash, now)) throw new Fault("unauthenticated", "the bearer token is not valid");
+      return { id: `token:${credential.id}`, namespace: credential.namespace, role: credential.role };
+    },
+    createToken: (principal, grant) => createToken(world, principal, grant),
+    listTokens: ({ namespace }, { limit = 1000, after } = {}) =>
+      world.database.transact((tx) => readTokens(tx, namespace, { limit, ...(after && { after }) })),
+    async revokeToken(principal, id) {
+      await revokeToken(world, principal, id);
+      revocations += 1;
+      remembered.delete(id.toLowerCase());
+    },
+  };
+}
+
+type Remembered = { readonly credential: Credential; readonly since: Date };
+
+const maxRemembered = 10_000;
+const rememberedMs = 10_000;
+
+/** What is remembered, unless it is too old or the clock went back behind it. */
+function fresh(entry: Remembered | undefined, now: Date): Credential | undefined {
+  const age = entry ? now.getTime() - entry.since.getTime() : -1;
+  return age >= 0 && age < rememberedMs ? entry?.credential : undefined;
+}
+
+function presented(authorization: string | undefined): { id: string; secretHash: Uint8Array } {
+  if (authorization === undefined) throw new Fault("unauthenticated", "the request has no bearer token");
+  const text = /^Bearer +(\S+)$/i.exec(authorization)?.[1];
+  const token = text === undefined ? undefined : parseToken(text);
+  if (!token) throw new Fault("unauthenticated", "the bearer token is not valid");
+  return { id: uuid(token.id), secretHash: hash(token.secret) };
+}
+
+function isValid(credential: Credential, secretHash: Uint8Array, now: Date): boolean {
+  const matches = timingSafeEqual(credential.secretHash, secretHash);
+  return matches && !credential.revoked && now < credential.expiresAt;
+}
+
+async function createToken(world: AccessWorld, principal: Principal, grant: Grant): Promise<TokenRecord & { readonly token: string }> {
+  const { database, clock, random } = world;
+  const namespace = parseNamespace(grant.namespace);
+  const { role } = grant;
+  const createdAt = wholeSeconds(clock.now());
+  const expiresAt = wholeSeconds(grant.expiresAt);
+  if (!(expiresAt > createdAt)) throw new Fault("malformed", "the expiry of a token must be in the future");
+  const id = random.bytes(16);
+  const secret = random.bytes(32);
+  const token = { id: uuid(id), namespace, role, createdAt, expiresAt, createdBy: principal.id };
+  const entry = { operation: "token.create", namespace: principal.namespace, principal: principal.id } as const;
+  const object = { role, namespace, expiresAt: expiresAt.toISOString() };
+  if (!mayGrant(principal, { role, namespace })) {
+    await database.transact((tx) => appendAudit(tx, auditRow({ ...entry, outcome: "denied", object }, world)));
+    throw new Fault(
+      "policyDenied",
+      `a token of role ${principal.role} in ${principal.namespace} cannot create one of role ${role} in ${namespace}`,
+    );
+  }
+  await database.transact(async (tx) => {
+    await recordToken(tx, { ...token, secretHash: hash(secret) });
+    await appendAudit(tx, auditRow({ ...entry, outcome: "success", object: { ...object, token: token.id } }, world));
+  });
+  return { ...token, token: formatToken({ id, secret }) };
+}
+
+async function revokeToken(world: AccessWorld, principal: Principal, id: string): Promise<void> {
+  if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(id)) throw new Fault("notFound", "there is no such token");
+  await world.database.transact(async (tx) => {
+    const token = await readToken(tx, principal.namespace, id);
+    if (!token) throw new Fault("notFound", "there is no such token");
+    if (!(await recordTokenRevocation(tx, token.id, wholeSeconds(world.clock.now())))) return;
+    const entry = { operation: "token.revoke", namespace: token.namespace, principal: principal.id, outcome: "success" } as const;
+    await appendAudit(tx, auditRow({ ...entry, object: { token: token.id } }, world));
+  });
+}
+
+function hash(secret: Uint8Array): Uint8Array {
+  return createHash("sha256").update(secret).digest();
+}
+
+function uuid(bytes: Uint8Array): string {
+  return Buffer.from(bytes)
+    .toString("hex")
+    .replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+}
+
+function wholeSeconds(time: Date): Date {
+  return new Date(Math.floor(time.getTime() / 1000) * 1000);
+}
