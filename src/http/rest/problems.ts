@@ -7,7 +7,7 @@ export const problemRoute: Route = {
   method: "GET",
   path: "/problems/:code",
   action: "public",
-  handle: (_doors, { code = "" }) => {
+  handle: ({ code = "" }) => {
     if (!isProblemCode(code)) throw new Fault("notFound", "there is no problem of this code");
     return { type: "text/plain; charset=utf-8", bytes: problemExplanation(code) };
   },

@@ -2,7 +2,7 @@ import type { IncomingMessage } from "node:http";
 import { z } from "zod";
 import type { Action, Principal } from "../../access/principal.ts";
 import { Fault } from "../../fault.ts";
-import type { Doors } from "../doors.ts";
+import type { RestDoors } from "../doors.ts";
 import type { Json } from "../json.ts";
 
 /** A media type in which an answer can be had. */
@@ -38,7 +38,7 @@ type Definition<Query, Body> = {
   readonly query?: z.ZodType<Query>;
   /** JSON body; none when absent. */
   readonly body?: z.ZodType<Body>;
-  readonly handle: (doors: Doors, call: Call<Query, Body>) => Promise<Answer> | Answer;
+  readonly handle: (doors: RestDoors, call: Call<Query, Body>) => Promise<Answer> | Answer;
 };
 
 /** A public page: no caller, no input but its path. */
@@ -46,7 +46,7 @@ type PublicDefinition = {
   readonly method: "GET";
   readonly path: string;
   readonly action: "public";
-  readonly handle: (doors: Doors, parts: Readonly<Record<string, string>>) => Promise<Answer> | Answer;
+  readonly handle: (parts: Readonly<Record<string, string>>) => Promise<Answer> | Answer;
 };
 
 /** What the door parses and hands to a route. `body` is undefined when the route takes none. */
@@ -65,7 +65,7 @@ export type Route =
       readonly produces: readonly MediaType[];
       readonly takesBody: boolean;
       /** Checks query and body, then handles. @throws Fault `malformed` for anything unknown, missing or twice. */
-      readonly answer: (doors: Doors, input: Input) => Promise<Answer> | Answer;
+      readonly answer: (doors: RestDoors, input: Input) => Promise<Answer> | Answer;
     })
   | PublicDefinition;
 
