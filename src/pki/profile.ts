@@ -162,6 +162,12 @@ export function keyUsageFor(profile: Profile, keyAlgorithm: KeyAlgorithm): reado
   return (keyFamily(keyAlgorithm) === "RSA" ? profile.rsaKeyUsage : undefined) ?? profile.keyUsage;
 }
 
+/** Whether the profile certifies a key of that algorithm; RSA from 2048 to 4096 bits, a multiple of 8. */
+export function allowsKey(profile: Profile, keyAlgorithm: KeyAlgorithm): boolean {
+  const family = keyFamily(keyAlgorithm);
+  return profile.keyAlgorithms.includes(family) && (family !== "RSA" || isAllowedModulus(keyAlgorithm));
+}
+
 /** What a request asks for, already parsed and canonical. */
 export type ProfileRequest = {
   readonly names: readonly GeneralName[];
@@ -189,9 +195,8 @@ function lifetimeViolations(profile: Profile, seconds: number): Violation[] {
 }
 
 function keyAlgorithmViolations(profile: Profile, keyAlgorithm: KeyAlgorithm): Violation[] {
-  const family = keyFamily(keyAlgorithm);
+  if (allowsKey(profile, keyAlgorithm)) return [];
   const allowed = profile.keyAlgorithms.map((name) => (name === "RSA" ? "RSA of 2048 to 4096 bits" : name)).join(", ");
-  if (profile.keyAlgorithms.includes(family) && (family !== "RSA" || isAllowedModulus(keyAlgorithm))) return [];
   return [{ code: "badCSR", detail: `the key is ${keyAlgorithm}; profile ${profile.name} allows ${allowed}` }];
 }
 

@@ -1,0 +1,37 @@
+import { Fault } from "../fault.ts";
+import { extensionRules } from "./lint-extensions.ts";
+import { fieldRules } from "./lint-fields.ts";
+import { nameRules } from "./lint-names.ts";
+import { profileRules } from "./lint-profile.ts";
+import { lintSubject, type LintContext, type LintSubject, type Rule } from "./lint-subject.ts";
+
+/** A rule that the bytes break. */
+export type Finding = Pick<Rule, "severity" | "citation"> & { readonly rule: string; readonly detail: string };
+
+/** Every rule, in the order in which findings are told. */
+export const rules: readonly Rule[] = [...fieldRules, ...nameRules, ...extensionRules, ...profileRules];
+
+/**
+ * What is wrong with a TBSCertificate before it is signed: the RFCs' rules under zlint's names, and ours that hold it against profile,
+ * issuer and request. Any finding, whatever its severity, stops issuance. Never throws for any bytes.
+ */
+export function lint(tbs: Uint8Array, context: LintContext): Finding[] {
+  const subject = unlessMalformed(() => lintSubject(tbs, context));
+  if (typeof subject === "string") return [{ rule: "chancery_tbs_malformed", severity: "e", detail: subject, citation: "RFC 5280 §4.1" }];
+  return rules.flatMap((rule) => findingOf(rule, subject) ?? []);
+}
+
+function findingOf({ name, severity, citation, check }: Rule, subject: LintSubject): Finding | undefined {
+  // A check that cannot read what it judges has found something.
+  const detail = unlessMalformed(() => check(subject));
+  return detail === undefined ? undefined : { rule: name, severity, detail, citation };
+}
+
+function unlessMalformed<T>(act: () => T): T | string {
+  try {
+    return act();
+  } catch (error) {
+    if (error instanceof Fault && error.code === "malformed") return error.detail;
+    throw error;
+  }
+}
