@@ -1,0 +1,322 @@
+import * as fc from "fast-check";
+import { readFile } from "node:fs/promises";
+import { Agent, request as tlsRequest } from "node:https";
+import { join } from "node:path";
+import { connect } from "node:tls";
+import { buffer } from "node:stream/consumers";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { routes } from "../../../src/http/rest/routes.ts";
+import { opensslRequest, startService, type TestService } from "../../support/service.ts";
+import { exchange, type Received, type Sent } from "../exchange.ts";
+
+let service: TestService;
+let ca: string;
+let csr: string;
+let agent: Agent;
+
+beforeAll(async () => {
+  service = await startService();
+  ca = await readFile(join(service.ground.directory, "root.pem"), "utf8");
+  csr = (await opensslRequest("a.example.org")).csr;
+  agent = new Agent({ keepAlive: true, maxSockets: 16, ca });
+});
+afterAll(async () => {
+  agent.destroy();
+  await service[Symbol.asyncDispose]();
+});
+
+const json = { "content-type": "application/json" };
+
+/** One exchange with the TLS listener, as the administrator unless the headers say otherwise. */
+function send(sent: Sent): Promise<Received> {
+  const { port } = service.service.listeners.tls;
+  return exchange({ port, ca }, { ...sent, headers: { authorization: `Bearer ${service.adminToken}`, ...sent.headers } });
+}
+
+/** Bytes as they are over TLS, and what came back until the end. */
+async function sendBytes(bytes: string): Promise<string> {
+  const socket = connect({ port: service.service.listeners.tls.port, host: "127.0.0.1", servername: "localhost", ca });
+  socket.write(bytes, "latin1");
+  return (await buffer(socket)).toString("latin1");
+}
+
+function isProblem({ status, headers, text }: Received): void {
+  expect(headers["content-type"]).toBe("application/problem+json");
+  const problem = JSON.parse(text);
+  expect(problem).toMatchObject({
+    type: `${service.service.config.baseUrl}/problems/${problem.code}`,
+    title: expect.any(String),
+    status,
+    code: expect.any(String),
+    requestId: headers["x-request-id"],
+  });
+}
+
+/** A JSON body of this many bytes. */
+function padded(bytes: number): string {
+  return `{"csr":"${"x".repeat(bytes - 10)}"}`;
+}
+
+describe("the size of a body is bounded before anything else is looked at (HT-3, HT-4)", () => {
+  test.for([
+    { bytes: 64 * 1024, chunked: false, token: true, expected: [400, "malformed"] },
+    { bytes: 64 * 1024 + 1, chunked: false, token: true, expected: [413, "tooLarge"] },
+    { bytes: 64 * 1024, chunked: true, token: true, expected: [400, "malformed"] },
+    { bytes: 64 * 1024 + 1, chunked: true, token: true, expected: [413, "tooLarge"] },
+    { bytes: 4 * 1024 * 1024, chunked: true, token: true, expected: [413, "tooLarge"] },
+    { bytes: 4 * 1024 * 1024, chunked: false, token: true, expected: [413, "tooLarge"] },
+    { bytes: 64 * 1024, chunked: false, token: false, expected: [401, "unauthenticated"] },
+    { bytes: 64 * 1024 + 1, chunked: false, token: false, expected: [413, "tooLarge"] },
+    { bytes: 64 * 1024 + 1, chunked: true, token: false, expected: [413, "tooLarge"] },
+  ])("$bytes bytes, chunked $chunked, token $token: $expected", async ({ bytes, chunked, token, expected }) => {
+    const headers = { ...json, ...(!token && { authorization: "" }) };
+    const answer = await send({ method: "POST", path: "/v1/certificates", headers, body: padded(bytes), chunked });
+    isProblem(answer);
+    expect([answer.status, JSON.parse(answer.text).code]).toEqual(expected);
+  });
+
+  test("the same holds on a route that takes no body", async () => {
+    const answer = await send({ method: "DELETE", path: "/v1/tokens/x", body: "x".repeat(64 * 1024 + 1) });
+    expect(answer.status).toBe(413);
+  });
+
+  test("a chunked body within the bound is taken as one with its length is", async () => {
+    const body = JSON.stringify({ csr, profile: "server" });
+    expect((await send({ method: "POST", path: "/v1/certificates", headers: json, body, chunked: true })).status).toBe(201);
+  });
+});
+
+describe("a body is JSON and nothing else (HT-5, IN-2)", () => {
+  test.for([
+    { type: "application/json", status: 201 },
+    { type: "Application/JSON", status: 201 },
+    { type: "application/json; charset=utf-8", status: 201 },
+    { type: 'application/json;charset="UTF-8"', status: 201 },
+    { type: "application/json; charset=latin1", status: 415 },
+    { type: "application/jsonp", status: 415 },
+    { type: "application/problem+json", status: 415 },
+    { type: "text/plain", status: 415 },
+    { type: "application/x-www-form-urlencoded", status: 415 },
+    { type: "multipart/form-data; boundary=application/json", status: 415 },
+    { type: "", status: 415 },
+    { type: undefined, status: 415 },
+  ])("Content-Type $type: $status", async ({ type, status }) => {
+    const headers: Record<string, string> = type === undefined ? {} : { "content-type": type };
+    const answer = await send({ method: "POST", path: "/v1/certificates", headers, body: JSON.stringify({ csr, profile: "server" }) });
+    expect(answer.status).toBe(status);
+    if (status !== 201) isProblem(answer);
+  });
+
+  test("a compressed body is not unpacked", async () => {
+    const headers = { ...json, "content-encoding": "gzip" };
+    expect((await send({ method: "POST", path: "/v1/certificates", headers, body: "x" })).status).toBe(415);
+  });
+
+  test.for([
+    { name: "a member twice", body: '{"csr":"a","csr":"b","profile":"server"}', detail: '"csr" occurs twice' },
+    { name: "__proto__", body: '{"csr":"a","profile":"server","__proto__":{"role":"admin"}}', detail: "__proto__" },
+    { name: "constructor", body: '{"csr":"a","profile":"server","constructor":{}}', detail: "constructor" },
+    { name: "9 levels", body: `{"csr":${"[".repeat(8)}${"]".repeat(8)}}`, detail: "8 levels" },
+    { name: "an array", body: "[]", detail: "body" },
+    { name: "null", body: "null", detail: "body" },
+    { name: "nothing", body: "", detail: "ends early" },
+    { name: "two values", body: "{}{}", detail: "bytes after" },
+    { name: "an unknown member", body: '{"csr":"a","profile":"server","colour":"red"}', detail: 'unknown member "colour"' },
+    { name: "a member of another type", body: '{"csr":1,"profile":"server"}', detail: '"csr"' },
+  ])("$name: 400, and the detail names it", async ({ body, detail }) => {
+    const answer = await send({ method: "POST", path: "/v1/certificates", headers: json, body });
+    isProblem(answer);
+    expect(JSON.parse(answer.text)).toMatchObject({ status: 400, code: "malformed", detail: expect.stringContaining(detail) });
+  });
+});
+
+describe("2,000 bodies of garbage on every route: no 5xx, and every refusal a problem document", () => {
+  const fragment = fc.constantFrom(
+    '{"csr":',
+    '"-----BEGIN CERTIFICATE REQUEST-----\\nMIIB"',
+    ',"profile":"server"',
+    '"MIIB"',
+    ',"lifetimeSeconds":',
+    "1e9",
+    "}",
+    "[",
+    '"',
+    "\\u0000",
+    "\u2028",
+    "null",
+  );
+  const garbage = fc.oneof(
+    fc.uint8Array({ maxLength: 300 }),
+    fc.array(fragment, { maxLength: 12 }).map((parts) => new TextEncoder().encode(parts.join(""))),
+    fc.json().map((text) => new TextEncoder().encode(text)),
+    fc
+      .record({ csr: fc.base64String({ maxLength: 200 }), profile: fc.constantFrom("server", "root", "x"), lifetimeSeconds: fc.integer() })
+      .map((body) => new TextEncoder().encode(JSON.stringify(body))),
+  );
+  test.for(routes.map(({ method, path }) => ({ method, path })))("$method $path", { timeout: 60_000 }, async ({ method, path }) => {
+    const bodies = fc.sample(garbage, 2_000);
+    await Promise.all(
+      Array.from({ length: 16 }, async (_, worker) => {
+        for (let i = worker; i < bodies.length; i += 16) {
+          const answer = await sendKept({ method, path: path.replace(/:\w+/, "4f".repeat(16)), body: bodies[i] });
+          expect(answer.status).toBeLessThan(500);
+          if (answer.status >= 400) isProblem(answer);
+        }
+      }),
+    );
+  });
+});
+
+/** As `send`, on connections that are kept. */
+function sendKept({ method, path, body = "" }: Sent): Promise<Received> {
+  const { promise, resolve, reject } = Promise.withResolvers<Received>();
+  const headers = { ...json, authorization: `Bearer ${service.adminToken}`, "content-length": Buffer.byteLength(body) };
+  const options = { agent, port: service.service.listeners.tls.port, host: "127.0.0.1", servername: "localhost", method, path, headers };
+  const outgoing = tlsRequest(options, (incoming) => {
+    const { statusCode: status = 0, headers: received } = incoming;
+    buffer(incoming).then((bytes) => resolve({ status, headers: received, body: bytes, text: bytes.toString("utf8") }), reject);
+  });
+  outgoing.on("error", reject);
+  outgoing.end(body);
+  return promise;
+}
+
+describe("every answer", () => {
+  test("has a request id of ours that no client chooses, and no two the same", async () => {
+    const answers = await Promise.all([1, 2, 3].map(() => send({ path: "/v1/profiles", headers: { "x-request-id": "mine" } })));
+    const ids = answers.map(({ headers }) => headers["x-request-id"]);
+    expect(new Set(ids).size).toBe(3);
+    for (const id of ids) expect(id).toMatch(/^[0-9a-f]{32}$/);
+  });
+
+  test.for([
+    { path: "/v1/profiles", status: 200 },
+    { path: "/v1/certificates/x", status: 404 },
+    { path: "/nothing", status: 404 },
+    { path: "/problems/badCSR", status: 200 },
+  ])("$path ($status): HSTS, nosniff, no-store for the interface", async ({ path, status }) => {
+    const { headers, status: received } = await send({ path });
+    expect(received).toBe(status);
+    expect(headers).toMatchObject({
+      "strict-transport-security": "max-age=31536000",
+      "x-content-type-options": "nosniff",
+      "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+      "cache-control": "no-store",
+    });
+    expect(headers["server"] ?? headers["x-powered-by"]).toBeUndefined();
+  });
+
+  test("to a browser of another origin has no header that lets it read it", async () => {
+    const answer = await send({
+      method: "OPTIONS",
+      path: "/v1/profiles",
+      headers: { origin: "https://evil.example", "access-control-request-method": "GET" },
+    });
+    expect(Object.keys(answer.headers).filter((name) => name.startsWith("access-control-"))).toEqual([]);
+  });
+});
+
+describe("methods and paths", () => {
+  test.for([
+    { method: "PUT", path: "/v1/certificates", allow: "POST, GET, HEAD, OPTIONS" },
+    { method: "PATCH", path: "/v1/profiles", allow: "GET, HEAD, OPTIONS" },
+    { method: "DELETE", path: "/v1/certificates/x", allow: "GET, HEAD, OPTIONS" },
+    { method: "GET", path: "/v1/tokens/x", allow: "DELETE, OPTIONS" },
+    { method: "POST", path: "/problems/badCSR", allow: "GET, HEAD, OPTIONS" },
+    { method: "TRACE", path: "/v1/profiles", allow: "GET, HEAD, OPTIONS" },
+    { method: "PROPFIND", path: "/v1/profiles", allow: "GET, HEAD, OPTIONS" },
+  ])("$method $path: 405 with Allow (RFC 9110 §15.5.6)", async ({ method, path, allow }) => {
+    const answer = await send({ method, path });
+    isProblem(answer);
+    expect([answer.status, answer.headers.allow?.split(", ").toSorted()]).toEqual([405, allow.split(", ").toSorted()]);
+  });
+
+  test("OPTIONS tells the methods and needs no token", async () => {
+    const answer = await send({ method: "OPTIONS", path: "/v1/profiles", headers: { authorization: "" } });
+    expect([answer.status, answer.headers.allow, answer.text]).toEqual([204, "GET, HEAD, OPTIONS", ""]);
+  });
+
+  test("HEAD is GET without its body", async () => {
+    const head = await send({ method: "HEAD", path: "/v1/profiles" });
+    expect([head.status, head.headers["content-type"], head.text]).toEqual([200, "application/json", ""]);
+    expect((await send({ method: "HEAD", path: "/v1/profiles", headers: { authorization: "" } })).status).toBe(401);
+  });
+
+  test.for([
+    "/",
+    "/v1",
+    "/v1/",
+    "/v1/nothing",
+    "/v1/profiles/",
+    "//v1/profiles",
+    "/V1/profiles",
+    "/v1/certificates/a/b",
+    "/problems/",
+    "/problems/nonsense",
+    "/acme",
+    "/v1/%70rofiles%00",
+    "/%2e%2e/%2e%2e/etc/passwd",
+    "/.env",
+  ])("%s: 404 as a problem document", async (path) => {
+    const answer = await send({ path });
+    isProblem(answer);
+    expect(answer.status).toBe(404);
+  });
+
+  test("a query where none is taken is 400", async () => {
+    expect((await send({ path: "/v1/profiles?x=1" })).status).toBe(400);
+  });
+});
+
+describe("what reaches no route is a problem document too (S-47)", () => {
+  test.for([
+    { name: "no Host", bytes: "GET /v1/profiles HTTP/1.1\r\n\r\n", status: 400, code: "malformed" },
+    { name: "two Hosts", bytes: "GET /v1/profiles HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", status: 400, code: "malformed" },
+    { name: "a target that is no path", bytes: "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", status: 400, code: "malformed" },
+    { name: "a backslash in the target", bytes: "GET /v1\\profiles HTTP/1.1\r\nHost: a\r\n\r\n", status: 400, code: "malformed" },
+    { name: "a target beyond ASCII", bytes: "GET /\u00e9 HTTP/1.1\r\nHost: a\r\n\r\n", status: 400, code: "malformed" },
+    {
+      name: "Content-Length beside Transfer-Encoding",
+      bytes: "POST /v1/certificates HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+      status: 400,
+      code: "malformed",
+    },
+    {
+      name: "another transfer coding",
+      bytes: "POST /v1/certificates HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+      status: 400,
+      code: "malformed",
+    },
+    { name: "another protocol", bytes: "SSH-2.0-x\r\n", status: 400, code: "malformed" },
+    {
+      name: "headers of 16 KiB",
+      bytes: `GET / HTTP/1.1\r\nHost: a\r\nX: ${"x".repeat(16 * 1024)}\r\n\r\n`,
+      status: 431,
+      code: "headersTooLarge",
+    },
+  ])("$name: $status $code", async ({ bytes, status, code }) => {
+    const [head = "", body = ""] = (await sendBytes(bytes.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n"))).split("\r\n\r\n");
+    expect(head).toMatch(new RegExp(`^HTTP/1\\.1 ${status} [^]*\r\ncontent-type: application/problem\\+json`, "i"));
+    expect(JSON.parse(body)).toMatchObject({
+      status,
+      code,
+      type: `${service.service.config.baseUrl}/problems/${code}`,
+      requestId: expect.stringMatching(/^[0-9a-f]{32}$/),
+    });
+  });
+
+  test.for(["evil.example", "127.0.0.1@evil.example", "a:99999999", "[::", "x y", "<script>"])(
+    "nothing in an answer comes of the Host %s",
+    async (host) => {
+      const answer = await sendBytes(`GET /v1/profiles HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
+      expect(answer).toContain("unauthenticated");
+      expect(answer).not.toContain(host);
+    },
+  );
+
+  test("a target in absolute form is served as its path (RFC 9112 §3.2.2)", async () => {
+    expect(await sendBytes("GET https://evil.example/problems/badCSR HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")).toMatch(
+      /^HTTP\/1\.1 200 /,
+    );
+  });
+});
