@@ -110,6 +110,8 @@ class Pair {
   }
 
   release(): void {
+    // Packets of a connection that has ended meanwhile are never sent again.
+    if (this.client.destroyed || this.server.destroyed) return this.cut();
     for (const act of this.held.splice(0)) act();
   }
 
