@@ -176,6 +176,7 @@ async function openWorld(config: Config, overrides: Overrides, stack: AsyncDispo
   const store = await openStore(config, events, stack);
   await migrate(store);
   const database = overrides.database?.(store) ?? store;
+  metrics.countFrom({ name: "chancery_database_round_trips_total", help: "Round trips to PostgreSQL", read: () => store.roundTrips() });
   if (config.env === "evaluation") await provisionEvaluation(config, await moduleOptions(config), random);
   const token = stack.use(await openToken(config, events, "issuing"));
   const hsm = overrides.hsm?.(token) ?? token;

@@ -6,6 +6,8 @@ export type Metrics = {
   readonly count: (event: EventName) => void;
   /** Labels that the metric does not declare are left out, so that nobody can add a series by mistake. */
   readonly measure: (metric: MetricName, value: number, labels: Readonly<Record<string, string>>) => void;
+  /** A total that another part keeps: read anew whenever somebody scrapes. Once for each name. */
+  readonly countFrom: (total: { readonly name: string; readonly help: string; readonly read: () => number }) => void;
   /** Everything in Prometheus' text format, the process's own figures included. */
   readonly render: () => Promise<{ readonly contentType: string; readonly text: string }>;
 };
@@ -60,6 +62,13 @@ export function openMetrics(): Metrics {
   return {
     count: (event) => events.inc({ event }),
     measure: (metric, value, labels) => recorders.get(metric)?.(value, labels),
+    countFrom: ({ name, help, read }) => {
+      const collect = function (this: Counter): void {
+        this.reset();
+        this.inc(read());
+      };
+      void new Counter({ name, help, registers: [registry], collect });
+    },
     render: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
   };
 }

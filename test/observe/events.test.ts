@@ -76,4 +76,13 @@ describe("events are counted and logged (MON-3)", () => {
     expect(text).toContain("process_cpu_seconds_total");
     expect(text).toContain("nodejs_eventloop_lag_seconds");
   });
+
+  test("a total that another part keeps is read at each scrape", async () => {
+    const { metrics } = observed();
+    let total = 3;
+    metrics.countFrom({ name: "chancery_database_round_trips_total", help: "Round trips to PostgreSQL", read: () => total });
+    expect((await metrics.render()).text).toContain("chancery_database_round_trips_total 3\n");
+    total = 8;
+    expect((await metrics.render()).text).toContain("chancery_database_round_trips_total 8\n");
+  });
 });
