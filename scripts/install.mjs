@@ -52,7 +52,9 @@ function npmIn(root) {
   const env = nestedEnvironment(root);
   const [command, ...before] = npmCommand(root);
   return async (...args) => {
+    const beat = heartbeat(args[0] ?? "");
     const ending = await run(command, [...before, ...args], { cwd: root, env, stdio: ["ignore", 2, 2], group: true });
+    clearInterval(beat);
     if (ending.asked) {
       endLike({ ...ending, code: null, signal: ending.asked });
       // The signal ends this process; nothing after it may run, least of all the next step.
@@ -60,6 +62,15 @@ function npmIn(root) {
     }
     return ending.code === 0;
   };
+}
+
+/**
+ * npm says nothing while it works: a slow network must not look like a hang.
+ * @param {string} verb
+ */
+function heartbeat(verb) {
+  const started = performance.now();
+  return setInterval(() => say(`npm ${verb} is at work (${Math.round((performance.now() - started) / 1000)} s)`), 15_000).unref();
 }
 
 /**

@@ -5,7 +5,7 @@ import { Refusal, say } from "./say.mjs";
 import { fetchSoftHsm, unpackedSoftHsm } from "./softhsm.mjs";
 
 /** Where distributions put SoftHSM: Debian and Arch, Fedora, Homebrew on Apple silicon and on Intel. */
-export const knownModules = [
+const knownModules = [
   "/usr/lib/softhsm/libsofthsm2.so",
   "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
   "/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so",

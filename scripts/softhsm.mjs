@@ -59,14 +59,17 @@ function downloader(work, env) {
   return (name) => {
     let run = attempt(name);
     if (run.error) throw new Refusal(`no PKCS#11 module was found, and without apt-get none can be fetched: ${advice}`);
+    let said = run.stderr;
     if (run.status !== 0 && options === basic) {
       // No package lists, or old ones: read them into a state of our own, which needs no root.
       options = [...basic, ...privateState(work)];
       const update = spawnSync("apt-get", [...options, "update"], { cwd: work, env, encoding: "utf8" });
-      run = update.status === 0 ? attempt(name) : update;
+      run = attempt(name);
+      // What kept apt from the lists says more than that the package is not on them.
+      said = update.stderr || run.stderr;
     }
     if (run.status !== 0)
-      throw new Refusal(`no PKCS#11 module was found, and ${name} could not be fetched (${lastLine(run.stderr)}): ${advice}`);
+      throw new Refusal(`no PKCS#11 module was found, and ${name} could not be fetched (${firstLine(said)}): ${advice}`);
     const file = readdirSync(work).find((entry) => entry.startsWith(`${name}_`) && entry.endsWith(".deb"));
     if (!file) throw new Refusal(`apt-get left no package file for ${name}: ${advice}`);
     return join(work, file);
@@ -89,7 +92,7 @@ function privateState(work) {
  */
 function unpack(file, tree, env) {
   const run = spawnSync("dpkg-deb", ["-x", file, tree], { env, encoding: "utf8" });
-  if (run.status !== 0) throw new Refusal(`SoftHSM could not be unpacked (${run.error?.message ?? lastLine(run.stderr)}): ${advice}`);
+  if (run.status !== 0) throw new Refusal(`SoftHSM could not be unpacked (${run.error?.message ?? firstLine(run.stderr)}): ${advice}`);
 }
 
 /**
@@ -167,6 +170,6 @@ function searchPath(directories, env) {
 }
 
 /** @param {string | undefined} text */
-function lastLine(text) {
-  return text?.trim().split("\n").at(-1) ?? "no message";
+function firstLine(text) {
+  return text?.trim().split("\n")[0] || "no message";
 }

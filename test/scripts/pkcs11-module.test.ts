@@ -90,8 +90,10 @@ test.for([
   },
   {
     name: "no network",
-    tool: { "apt-get": `echo "W: one" >&2; echo "E: Temporary failure resolving" >&2; exit 100` },
-    sentence: /^no PKCS#11 module was found, and libsofthsm2 could not be fetched \(E: Temporary failure resolving\): install SoftHSM/,
+    tool: {
+      "apt-get": `case "$*" in *update) echo "W: Temporary failure resolving" >&2 ;; *) echo "E: Unable to locate package" >&2; exit 100 ;; esac`,
+    },
+    sentence: /^no PKCS#11 module was found, and libsofthsm2 could not be fetched \(W: Temporary failure resolving\): install SoftHSM/,
   },
   { name: "no dpkg-deb", tool: { "apt-get": deliver }, sentence: /^SoftHSM could not be unpacked \(.*ENOENT\): install SoftHSM/ },
 ])("where none can be had, one sentence says what to do: $name", async ({ tool, sentence }) => {
