@@ -65,7 +65,7 @@ function normalise(incoming: IncomingMessage): string | undefined {
 }
 
 function refuse(outgoing: ServerResponse, { status, headers, body }: ReturnType<typeof problemDocument>): void {
-  outgoing.writeHead(status, { ...headers, connection: "close" }).end(body);
+  outgoing.writeHead(status, { ...headers, connection: "close", "content-length": Buffer.byteLength(body) }).end(body);
 }
 
 function unread(refusal: Refusal): { readonly code: ProblemCode; readonly detail: string } {

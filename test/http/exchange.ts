@@ -1,6 +1,7 @@
 import { type IncomingHttpHeaders, request as plainRequest } from "node:http";
 import { request as tlsRequest } from "node:https";
 import { connect } from "node:net";
+import { connect as connectTls } from "node:tls";
 import { buffer } from "node:stream/consumers";
 
 /** Where a listener under test stands. With `ca` it is asked by TLS under the name localhost. */
@@ -46,4 +47,37 @@ export async function exchangeBytes(port: number, bytes: string | Uint8Array): P
     // A reset after the answer is an end like any other.
   }
   return Buffer.concat(received).toString("latin1");
+}
+
+/**
+ * Sends requests over one TLS connection, all written before the first answer is read (RFC 9112 §9.3.2), and gives status, content type
+ * and body of each answer. At most as many as one connection may send.
+ */
+export async function pipeline({ port, ca }: Peer, requests: readonly Uint8Array[]): Promise<readonly PipelinedAnswer[]> {
+  const socket = connectTls({ port, host: "127.0.0.1", servername: "localhost", ...(ca !== undefined && { ca }) });
+  socket.write(Buffer.concat(requests));
+  const answers: PipelinedAnswer[] = [];
+  let rest = "";
+  for await (const chunk of socket.setEncoding("latin1")) {
+    rest += String(chunk);
+    for (let answer = firstAnswer(rest); answer; answer = firstAnswer(rest)) {
+      answers.push(answer);
+      rest = rest.slice(answer.length);
+    }
+    if (answers.length === requests.length) break;
+  }
+  return answers;
+}
+
+export type PipelinedAnswer = { readonly status: number; readonly contentType: string; readonly body: string; readonly length: number };
+
+/** The answer that `text` begins with, once all of it has come. */
+function firstAnswer(text: string): PipelinedAnswer | undefined {
+  const bodyAt = text.indexOf("\r\n\r\n") + 4;
+  if (bodyAt < 4) return undefined;
+  const head = text.slice(0, bodyAt);
+  const length = bodyAt + Number(/^content-length: (\d+)/im.exec(head)?.[1] ?? 0);
+  if (text.length < length) return undefined;
+  const contentType = /^content-type: (.*)\r$/im.exec(head)?.[1] ?? "";
+  return { status: Number(head.slice(9, 12)), contentType, body: text.slice(bodyAt, length), length };
 }
