@@ -1,4 +1,7 @@
-import { dirname } from "node:path";
+import { existsSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { run } from "./cli/program.ts";
 import type { Trials } from "./cli/shell.ts";
@@ -23,7 +26,14 @@ function openTrials(): Trials {
   return {
     async tokens(config) {
       const [{ listTokens }, { moduleOptions }] = await Promise.all([import("./hsm/token.ts"), import("./provision.ts")]);
-      return listTokens(await moduleOptions(config));
+      if (config.env !== "evaluation" || existsSync(config.dataDir)) return listTokens(await moduleOptions(config));
+      // A trial makes no data directory: the module of an evaluation that has none yet looks for tokens in an empty one.
+      const empty = await mkdtemp(join(tmpdir(), "chancery-"));
+      try {
+        return await listTokens(await moduleOptions({ ...config, dataDir: empty }));
+      } finally {
+        await rm(empty, { recursive: true, force: true });
+      }
     },
     async login(config) {
       const [{ openHsm }, { moduleOptions, readPin }] = await Promise.all([import("./hsm/client.ts"), import("./provision.ts")]);

@@ -7,21 +7,26 @@ import type { Shell } from "../../src/cli/shell.ts";
 /** What a command wrote, and its exit code. */
 export type Ran = { readonly exitCode: number; readonly stdout: string; readonly stderr: string };
 
-/** Runs a command in this process, in `cwd`, with `env` as its whole environment, at noon of 2026-11-01. */
-export async function chancery(args: readonly string[], { cwd, env = {} }: { cwd: string; env?: Shell["env"] }): Promise<Ran> {
+/** Where and when a command runs: `env` is its whole environment, and it is noon of 2026-11-01 unless `now` says otherwise. */
+export type Surroundings = { readonly cwd: string; readonly env?: Shell["env"]; readonly now?: () => Date };
+
+/** Runs a command in this process. */
+export async function chancery(args: readonly string[], { cwd, env = {}, now = noon }: Surroundings): Promise<Ran> {
   const stdout: Uint8Array[] = [];
   let stderr = "";
   const exitCode = await run(args, {
     env,
     cwd,
     checkout: cwd,
-    now: () => new Date("2026-11-01T12:00:00Z"),
+    now,
     out: (text) => stdout.push(Buffer.from(text)),
     error: (text) => (stderr += text),
     trials: untried,
   });
   return { exitCode, stdout: Buffer.concat(stdout).toString("latin1"), stderr };
 }
+
+const noon = () => new Date("2026-11-01T12:00:00Z");
 
 /** A directory of the test's own, gone when it is disposed. */
 export async function temporaryDirectory(): Promise<AsyncDisposable & { readonly path: string }> {
