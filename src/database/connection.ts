@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import postgres from "postgres";
 import type { DatabaseAddress } from "./address.ts";
+import { arrayTypeOf, arrayTypes } from "./array.ts";
 import { dial, failed } from "./socket.ts";
 
 /**
@@ -88,6 +89,8 @@ export function openConnection(address: DatabaseAddress, limits: ConnectionLimit
 
   const options: postgres.Options<Record<never, never>> = settings(address, limits, open);
   const sql = postgres(options);
+  const array = sql.array;
+  sql.array = (values, element = text) => array(values, arrayTypeOf(element) ?? element);
   const connection: Connection = {
     sql,
     get lost() {
@@ -111,6 +114,9 @@ export function openConnection(address: DatabaseAddress, limits: ConnectionLimit
   return connection;
 }
 
+/** Object identifier of the type. */
+const text = 25;
+
 function closed(message: string): Error {
   return Object.assign(new Error(message), { code: "CONNECTION_CLOSED" });
 }
@@ -131,7 +137,8 @@ function settings(address: DatabaseAddress, limits: ConnectionLimits, open: () =
     max_lifetime: null,
     backoff: () => 0,
     onnotice: () => {},
-    types: { json },
+    fetch_types: false,
+    types: { json, ...arrayTypes },
     // The time-outs stand on the server too, which ends what outlives its client. postgres.js leaves out falsy values, so none may be 0.
     connection: {
       application_name: "chancery",

@@ -10,12 +10,18 @@ let database: TestDatabase;
 beforeAll(async () => {
   database = await openTestDatabase();
   await administer(database.url, (sql) =>
-    sql.unsafe("create table scratch (id text primary key, at timestamptz, document jsonb); create table counter (id text primary key, n int not null)"),
+    sql.unsafe(
+      "create table scratch (id text primary key, at timestamptz, document jsonb); create table counter (id text primary key, n int not null)",
+    ),
   );
 });
 afterAll(() => database[Symbol.asyncDispose]());
 
-const scratch = pgTable("scratch", { id: text("id"), at: timestamp("at", { withTimezone: true, mode: "date" }), document: jsonb("document") });
+const scratch = pgTable("scratch", {
+  id: text("id"),
+  at: timestamp("at", { withTimezone: true, mode: "date" }),
+  document: jsonb("document"),
+});
 
 const ids = () => database.read((sql) => sql`select id from scratch order by id`.then((rows) => rows.map((row) => row["id"])));
 
@@ -41,7 +47,10 @@ describe("types", () => {
       expect((await orm.select({ document: scratch.document }).from(scratch)).map((row) => row.document)).toEqual([document, document]);
     });
     const rows = await database.read((sql) => sql`select document, document->>'label' as label from scratch`);
-    expect(rows.map(({ document: stored, label }) => ({ stored, label }))).toEqual([{ stored: document, label: "a" }, { stored: document, label: "a" }]);
+    expect(rows.map(({ document: stored, label }) => ({ stored, label }))).toEqual([
+      { stored: document, label: "a" },
+      { stored: document, label: "a" },
+    ]);
     await database.read((sql) => sql`delete from scratch`);
   });
 
@@ -53,7 +62,9 @@ describe("types", () => {
 
   test("every session commits synchronously, in UTC, with time-outs on the server (DB-2, DB-8)", async () => {
     const [row] = await database.read(
-      (sql) => sql`select current_setting('synchronous_commit') as commit, current_setting('TimeZone') as zone, current_setting('statement_timeout') as statement,
+      (
+        sql,
+      ) => sql`select current_setting('synchronous_commit') as commit, current_setting('TimeZone') as zone, current_setting('statement_timeout') as statement,
         current_setting('lock_timeout') as lock, current_setting('idle_in_transaction_session_timeout') as idle`,
     );
     expect(row).toEqual({ commit: "on", zone: "UTC", statement: "4s", lock: "2s", idle: "5s" });
@@ -153,9 +164,12 @@ describe("transactions", () => {
 describe("errors (DB-9)", () => {
   const raise = (code: string) => database.read((sql) => sql.unsafe(`do $$ begin raise exception 'no' using errcode = '${code}'; end $$`));
 
-  test.for(["08006", "25P03", "53100", "53200", "53300", "55P03", "57014", "57P01", "57P02", "57P03"])("%s is databaseUnavailable", async (code) => {
-    await expect(raise(code)).rejects.toMatchObject({ name: "Fault", code: "databaseUnavailable", cause: { code } });
-  });
+  test.for(["08006", "25P03", "53100", "53200", "53300", "55P03", "57014", "57P01", "57P02", "57P03"])(
+    "%s is databaseUnavailable",
+    async (code) => {
+      await expect(raise(code)).rejects.toMatchObject({ name: "Fault", code: "databaseUnavailable", cause: { code } });
+    },
+  );
 
   test.for(["22012", "23503", "42P01", "XX000"])("%s is passed on as it is", async (code) => {
     await expect(raise(code)).rejects.toMatchObject({ name: "PostgresError", code });
@@ -168,18 +182,29 @@ describe("errors (DB-9)", () => {
   });
 
   test("a real statement over its time, and a real lock not granted", async () => {
-    await using hasty = await openDatabase({ url: database.url, poolSize: 2, statementTimeoutMs: 100, lockTimeoutMs: 50 }, { events: recordedEvents() });
-    await expect(hasty.read((sql) => sql`select pg_sleep(2)`)).rejects.toMatchObject({ code: "databaseUnavailable", cause: { code: "57014" } });
+    await using hasty = await openDatabase(
+      { url: database.url, poolSize: 2, statementTimeoutMs: 100, lockTimeoutMs: 50 },
+      { events: recordedEvents() },
+    );
+    await expect(hasty.read((sql) => sql`select pg_sleep(2)`)).rejects.toMatchObject({
+      code: "databaseUnavailable",
+      cause: { code: "57014" },
+    });
     await hasty.transact(async ({ sql }) => {
       await sql`lock table scratch`;
-      await expect(hasty.read((other) => other`select from scratch`)).rejects.toMatchObject({ code: "databaseUnavailable", cause: { code: "55P03" } });
+      await expect(hasty.read((other) => other`select from scratch`)).rejects.toMatchObject({
+        code: "databaseUnavailable",
+        cause: { code: "55P03" },
+      });
     });
   });
 
   test("a server that turned read-only loses its connection, the next one is new (25006)", async () => {
     await using single = await openDatabase({ url: database.url, poolSize: 1 }, { events: recordedEvents() });
     await single.read((sql) => sql`set session characteristics as transaction read only`);
-    await expect(single.read((sql) => sql`insert into scratch (id) values ('read-only')`)).rejects.toMatchObject({ code: "databaseUnavailable" });
+    await expect(single.read((sql) => sql`insert into scratch (id) values ('read-only')`)).rejects.toMatchObject({
+      code: "databaseUnavailable",
+    });
     await single.read((sql) => sql`insert into scratch (id) values ('read-write')`);
     expect(await ids()).toEqual(["read-write"]);
   });
@@ -216,7 +241,9 @@ describe("a server that is not to be trusted with acknowledged rows is refused",
     const events = recordedEvents();
     await using opened = await openDatabase({ url: server.url }, { events });
     expect(opened.health().ready).toBe(true);
-    expect(events.told).toContainEqual(expect.objectContaining({ level: "warn", fields: { detail: expect.stringContaining("full_page_writes") } }));
+    expect(events.told).toContainEqual(
+      expect.objectContaining({ level: "warn", fields: { detail: expect.stringContaining("full_page_writes") } }),
+    );
   });
 
   test("a database that does not exist, a user who does not, a URL that is none", async () => {
@@ -225,9 +252,14 @@ describe("a server that is not to be trusted with acknowledged rows is refused",
       change(url);
       return openDatabase({ url: url.href }, { events: recordedEvents() });
     };
-    await expect(other((url) => (url.pathname = "/absent"))).rejects.toMatchObject({ code: "refusedToStart", detail: expect.stringContaining("absent") });
+    await expect(other((url) => (url.pathname = "/absent"))).rejects.toMatchObject({
+      code: "refusedToStart",
+      detail: expect.stringContaining("absent"),
+    });
     await expect(other((url) => url.searchParams.set("user", "nobody-known"))).rejects.toMatchObject({ code: "refusedToStart" });
-    await expect(openDatabase({ url: "mysql://localhost/x" }, { events: recordedEvents() })).rejects.toMatchObject({ code: "refusedToStart" });
+    await expect(openDatabase({ url: "mysql://localhost/x" }, { events: recordedEvents() })).rejects.toMatchObject({
+      code: "refusedToStart",
+    });
   });
 
   test("a server that cannot be reached is databaseUnavailable", async () => {
