@@ -30,7 +30,10 @@ export async function run(command, args, { group = false, ...options }) {
   const child = spawn(executable, rest, { ...options, detached: group });
   const stop = stopper(child, group);
   for (const signal of passedOn) process.on(signal, stop.by);
-  const watch = watchNpm(() => stop.by("SIGTERM"));
+  const watch = watchNpm(() => {
+    // To a service that is stopping already, one more signal would mean: at once.
+    if (!stop.asked()) stop.by("SIGTERM");
+  });
   try {
     const [code, signal] = await ending(child, command);
     return { code, signal, asked: stop.asked() };
@@ -91,16 +94,19 @@ function stopper(child, group) {
 }
 
 /**
- * Calls `lost` when the npm that started us is gone. Only npm is watched: started from a shell or an init system we may be
+ * Calls `lost` once when the npm that started us is gone. Only npm is watched: started from a shell or an init system we may be
  * meant to outlive the parent.
  * @param {() => void} lost
  */
 function watchNpm(lost) {
   if (process.env.npm_command === undefined) return undefined;
   const before = lineage();
-  return setInterval(() => {
-    if (lineage() !== before) lost();
+  const watch = setInterval(() => {
+    if (lineage() === before) return;
+    clearInterval(watch);
+    lost();
   }, 500);
+  return watch;
 }
 
 /** Our parent, and where that is the shell which `npx` leaves in between, the parent of it. */

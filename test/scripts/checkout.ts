@@ -34,13 +34,21 @@ export function makeCheckout({ installed }: { installed: boolean }): Checkout {
   return { root, write, [Symbol.dispose]: () => rmSync(root, { recursive: true, force: true }) };
 }
 
-/** `serve` stays until it is asked to stop; any other command tells what it got, and exits with the number in CODE. */
+/**
+ * `serve` stays until it is asked to stop, and DRAIN milliseconds longer; asked again a second after, it ends at once. Any
+ * other command tells what it got, and exits with the number in CODE.
+ */
 const standIn = `
 const { argv, execArgv, pid, ppid, env } = process;
 process.exitCode = Number(env.CODE ?? 0);
 if (argv[2] === "serve") {
   const work = setInterval(() => {}, 60_000);
-  for (const signal of ["SIGTERM", "SIGINT"]) process.on(signal, () => clearInterval(work));
+  let asked;
+  for (const signal of ["SIGTERM", "SIGINT"]) process.on(signal, () => {
+    asked ??= performance.now();
+    if (performance.now() - asked > 1_000) process.exit(70);
+    setTimeout(() => { clearInterval(work); process.stdout.write("drained\\n"); }, Number(env.DRAIN ?? 0));
+  });
 }
 process.stdout.write(JSON.stringify({ args: argv.slice(2), execArgv, pid, ppid, cwd: process.cwd(), env }) + "\\n");
 `;

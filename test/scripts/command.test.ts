@@ -108,5 +108,5 @@ async function serve(
   child.stdout.once("data", () => child.kill("SIGTERM"));
   const { code, stdout, stderr } = await ended;
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-  return JSON.parse(stdout);
+  return JSON.parse(stdout.split("\n")[0] ?? "");
 }

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { onTestFinished, test, vi } from "vitest";
+import { expect, test, vi } from "vitest";
 import { isRunning, makeCheckout, plainEnvironment, type Seen, start } from "./checkout.ts";
 
 const commands = {
@@ -16,22 +16,29 @@ const rows = (["npm start", "npx chancery serve"] as const)
 test.concurrent.for(rows)(
   "$signal to the $process of `$command` leaves nothing running (NPM-15)",
   async ({ command, process: target, signal }) => {
-    const { ended, pids } = await serve(command);
-    process.kill(pids[target], signal);
-    await ended;
-    await gone(pids);
+    await using running = await serve(command);
+    process.kill(running.pids[target], signal);
+    await running.ended;
+    await gone(running.pids);
   },
 );
 
 test.concurrent.for(["npm start", "npx chancery serve"] as const)(
   "Ctrl-C, which the terminal sends to all of `%s`, ends all of it (NPM-15)",
   async (command) => {
-    const { ended, pids } = await serve(command);
-    process.kill(-pids.npm, "SIGINT");
-    await ended;
-    await gone(pids);
+    await using running = await serve(command);
+    process.kill(-running.pids.npm, "SIGINT");
+    await running.ended;
+    await gone(running.pids);
   },
 );
+
+test.concurrent.for(["SIGTERM", "SIGKILL"] as const)("a service that drains for long is asked once, after %s to npm", async (signal) => {
+  await using running = await serve("npm start", { DRAIN: "2500" });
+  process.kill(running.pids.npm, signal);
+  await gone(running.pids);
+  expect(running.written().stdout).toMatch(/\ndrained\n$/);
+});
 
 function gone(pids: Record<string, number>): Promise<void> {
   return vi.waitFor(() => {
@@ -40,18 +47,21 @@ function gone(pids: Record<string, number>): Promise<void> {
   }, 10_000);
 }
 
-async function serve(command: keyof typeof commands) {
+/** Starts the stand-in service through npm; disposal ends what still runs of it. */
+async function serve(command: keyof typeof commands, more: NodeJS.ProcessEnv = {}) {
   const checkout = makeCheckout({ installed: true });
-  onTestFinished(() => checkout[Symbol.dispose]());
   // npx keeps a link to the checkout in its cache, under HOME.
-  const env = plainEnvironment({ CHANCERY_PKCS11_MODULE: checkout.write("hsm/libhsm.so", ""), HOME: join(checkout.root, "home") });
+  const own = { CHANCERY_PKCS11_MODULE: checkout.write("hsm/libhsm.so", ""), HOME: join(checkout.root, "home") };
   const [executable, ...args] = commands[command];
-  const { child, ended, written } = start(executable, args, { cwd: checkout.root, env });
-  const service: Seen = await vi.waitFor(() => JSON.parse(written().stdout), 20_000);
+  const { child, ended, written } = start(executable, args, { cwd: checkout.root, env: plainEnvironment({ ...own, ...more }) });
+  const service: Seen = await vi.waitFor(() => JSON.parse(written().stdout.split("\n")[0] ?? ""), 20_000);
   const npm = child.pid;
   if (npm === undefined) throw new Error(`${executable} did not start`);
-  onTestFinished(() => {
-    for (const pid of [npm, service.ppid, service.pid]) if (isRunning(pid)) process.kill(pid, "SIGKILL");
-  });
-  return { ended, pids: { npm, bootstrap: service.ppid, service: service.pid } };
+  const pids = { npm, bootstrap: service.ppid, service: service.pid };
+  const end = async () => {
+    for (const pid of Object.values(pids)) if (isRunning(pid)) process.kill(pid, "SIGKILL");
+    await ended;
+    checkout[Symbol.dispose]();
+  };
+  return { ended, written, pids, [Symbol.asyncDispose]: end };
 }
