@@ -1,32 +1,38 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { DatabaseHealth } from "../../../src/database/connect.ts";
-import type { HsmHealth } from "../../../src/ports/hsm.ts";
-import { startService, type TestService } from "../../support/service.ts";
+import { loadConfig } from "../../../src/config.ts";
+import type { Hsm, HsmHealth } from "../../../src/ports/hsm.ts";
+import { type DatabaseProxy, startProxy } from "../../support/proxy.ts";
+import { freshGround, type Ground, startService, type TestService } from "../../support/service.ts";
 import { exchange } from "../exchange.ts";
 
-/** What stands in for the state of database and token, once they are away. */
-const away: { database?: DatabaseHealth; hsm?: HsmHealth } = {};
+/** What stands in for the state of the token, once it is away. */
+let hsmAway: HsmHealth | undefined;
 
+let ground: Ground;
+let proxy: DatabaseProxy;
 let service: TestService;
 
 beforeAll(async () => {
-  service = await startService({
-    database: (database) => ({
-      ...database,
-      health: () => away.database ?? database.health(),
-      [Symbol.asyncDispose]: () => database[Symbol.asyncDispose](),
-    }),
-    hsm: (hsm) =>
-      new Proxy(hsm, {
-        get: (target, name) => {
-          if (name === "health") return () => away.hsm ?? target.health();
-          const member: unknown = Reflect.get(target, name, target);
-          return typeof member === "function" ? member.bind(target) : member;
-        },
-      }),
-  });
+  ground = await freshGround();
+  proxy = await startProxy(ground.databaseUrl);
+  const config = loadConfig({ env: { ...ground.env, DATABASE_URL: proxy.url }, directory: ground.directory });
+  service = await startService({ hsm: withHealth }, { ...ground, config });
 });
-afterAll(() => service[Symbol.asyncDispose]());
+afterAll(async () => {
+  await service[Symbol.asyncDispose]();
+  await proxy[Symbol.asyncDispose]();
+  await ground[Symbol.asyncDispose]();
+});
+
+function withHealth(hsm: Hsm): Hsm {
+  return new Proxy(hsm, {
+    get: (target, name) => {
+      if (name === "health") return () => hsmAway ?? target.health();
+      const member: unknown = Reflect.get(target, name, target);
+      return typeof member === "function" ? member.bind(target) : member;
+    },
+  });
+}
 
 async function ask(path: string, method = "GET") {
   const answer = await exchange(service.service.listeners.ops, { path, method });
@@ -54,25 +60,41 @@ describe("health (O-3)", () => {
     expect((await ask("/readyz/status")).status).toBe(200);
   });
 
-  test.for<{ name: keyof typeof away }>([{ name: "database" }, { name: "hsm" }])(
-    "with the $name away: 503 and the reason for issuing, 200 for status, and the status listener answers (O-4)",
-    async ({ name }) => {
-      away[name] = { ready: false, detail: `the ${name} is away`, queued: 0, sessions: 0 };
-      try {
-        for (const path of ["/readyz", "/readyz/issue"]) {
-          const answer = await ask(path);
-          expect([answer.status, answer.json().ready, answer.json().checks[name].detail]).toEqual([503, false, `the ${name} is away`]);
-        }
-        expect((await ask("/readyz/status")).status).toBe(200);
-        expect((await ask("/livez")).status).toBe(200);
-        expect((await exchange(service.service.listeners.status, { path: "/ca/issuing-1.cer" })).status).toBe(200);
-      } finally {
-        delete away[name];
+  test("with the token away: 503 and the reason for issuing, while status stays ready and is served (O-4)", async () => {
+    hsmAway = { ready: false, detail: "the token is away", queued: 0, sessions: 0 };
+    try {
+      for (const path of ["/readyz", "/readyz/issue"]) {
+        const answer = await ask(path);
+        expect([answer.status, answer.json().ready, answer.json().checks.hsm.detail]).toEqual([503, false, "the token is away"]);
       }
-      expect((await ask("/readyz/issue")).status).toBe(200);
-    },
-  );
+      await statusIsServed();
+    } finally {
+      hsmAway = undefined;
+    }
+    expect((await ask("/readyz/issue")).status).toBe(200);
+  });
+
+  test("with the database away: the same, requests are 503 with Retry-After, and all of it heals when it is back", async () => {
+    await proxy.down();
+    try {
+      await expect.poll(async () => (await ask("/readyz/issue")).json().checks.database.ready, { timeout: 20_000 }).toBe(false);
+      expect((await ask("/readyz")).status).toBe(503);
+      await statusIsServed();
+      const refused = await service.ask("/v1/certificates");
+      expect([refused.status, refused.headers["retry-after"], refused.json()["code"]]).toEqual([503, "5", "databaseUnavailable"]);
+    } finally {
+      await proxy.up();
+    }
+    await expect.poll(async () => (await ask("/readyz")).status, { timeout: 20_000 }).toBe(200);
+    expect((await service.ask("/v1/certificates")).status).toBe(200);
+  });
 });
+
+async function statusIsServed(): Promise<void> {
+  expect((await ask("/livez")).status).toBe(200);
+  expect((await ask("/readyz/status")).status).toBe(200);
+  expect((await exchange(service.service.listeners.status, { path: "/ca/issuing-1.cer" })).status).toBe(200);
+}
 
 describe("metrics", () => {
   test("/metrics has what was counted, in Prometheus' text format", async () => {
