@@ -1,7 +1,7 @@
 import { contentOf, tag, type DerValue } from "./der.ts";
-import { readOid, readSmallInteger, readTime } from "./der-field.ts";
+import { readOid, readSmallInteger } from "./der-field.ts";
 import { latin1 } from "./certificate-extension.ts";
-import { hexOf, tolerantly, type LintSubject, type Rule } from "./lint-subject.ts";
+import { hexOf, type Rule } from "./lint-subject.ts";
 import { oid, oidName } from "./oid.ts";
 import { explicitValue } from "./tbs-certificate.ts";
 
@@ -75,10 +75,7 @@ export const fieldRules: readonly Rule[] = [
     name: "e_validity_time_not_positive",
     severity: "e",
     citation: "RFC 5280 §4.1.2.5",
-    check: (subject) => {
-      const times = timesOf(subject);
-      return times && times.notAfter < times.notBefore ? "notAfter lies before notBefore" : undefined;
-    },
+    check: ({ times }) => (times && times.notAfter < times.notBefore ? "notAfter lies before notBefore" : undefined),
   },
   {
     name: "e_wrong_time_format_pre2050",
@@ -117,18 +114,6 @@ export const fieldRules: readonly Rule[] = [
     },
   },
 ];
-
-/** notBefore and notAfter, when both are times. */
-export function timesOf({ fields }: LintSubject): { notBefore: Date; notAfter: Date } | undefined {
-  return tolerantly(() => ({ notBefore: anyTime(fields.notBefore), notAfter: anyTime(fields.notAfter) }));
-}
-
-// A GeneralizedTime before 2050 is reported by its own rule and compared all the same.
-function anyTime(value: DerValue): Date {
-  const text = latin1(contentOf(value));
-  const iso = text.replace(/^(....)(..)(..)(..)(..)(..)Z$/, "$1-$2-$3T$4:$5:$6.000Z");
-  return value.tag === tag.generalizedTime && text < "2050" ? new Date(iso) : readTime(value, "validity");
-}
 
 // SEQUENCE SIZE (1..MAX) OF
 const lists: ReadonlySet<string> = new Set([

@@ -4,7 +4,6 @@ import { encodeAuthorityKeyIdentifier, readAuthorityInfoAccess, readCrlDistribut
 import { bytesOf, tag } from "./der.ts";
 import type { GeneralName } from "./general-name.ts";
 import { ipText } from "./ip-address.ts";
-import { timesOf } from "./lint-fields.ts";
 import { altNameTags, hex, ofExtension, type AltName, type LintSubject, type Rule } from "./lint-subject.ts";
 import { encodeName, type RawAttribute } from "./name.ts";
 import { oid, oidName } from "./oid.ts";
@@ -32,7 +31,7 @@ export const profileRules: readonly Rule[] = [
   }),
   row("chancery_not_after_exceeds_issuer", "docs/CONFORMANCE.md XV-5", (subject) => {
     const { issuer } = subject.context;
-    const notAfter = timesOf(subject)?.notAfter;
+    const notAfter = subject.times?.notAfter;
     if (issuer === undefined || notAfter === undefined || notAfter <= issuer.notAfter) return undefined;
     return `notAfter ${notAfter.toISOString()} is after the authority's ${issuer.notAfter.toISOString()}`;
   }),
@@ -137,7 +136,7 @@ function lifetime(
   subject: LintSubject,
   check: (seconds: number, limits: Profile["lifetimeSeconds"]) => string | undefined,
 ): string | undefined {
-  const times = timesOf(subject);
+  const { times } = subject;
   const limits = subject.context.profile?.lifetimeSeconds;
   return times && limits && check((times.notAfter.getTime() - times.notBefore.getTime()) / 1_000 + 1, limits);
 }

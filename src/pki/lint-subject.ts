@@ -2,7 +2,7 @@ import { Fault } from "../fault.ts";
 import { latin1 } from "./certificate-extension.ts";
 import { certificateOf, type Certificate, type Issuer } from "./certificate.ts";
 import { bytesOf, contentOf, tag, type DerValue } from "./der.ts";
-import { readOid } from "./der-field.ts";
+import { readOid, readTime } from "./der-field.ts";
 import type { GeneralName } from "./general-name.ts";
 import { relativeNames, type Name, type RawAttribute } from "./name.ts";
 import { oid } from "./oid.ts";
@@ -49,6 +49,8 @@ export type LintSubject = {
   readonly keyUsageOctets: Uint8Array | undefined;
   readonly keyUsage: ReadonlySet<KeyUsage>;
   readonly isCa: boolean;
+  /** undefined when notBefore or notAfter is no time. */
+  readonly times: { readonly notBefore: Date; readonly notAfter: Date } | undefined;
   readonly keyFamily: "RSA" | "EC" | undefined;
 };
 
@@ -62,17 +64,19 @@ export const altNameTags = { dns: 0x82, uri: 0x86, ip: 0x87 } as const;
 export function lintSubject(tbs: Uint8Array, context: LintContext): LintSubject {
   const fields = readTbsFields(tbs);
   const extensions = new Map(fields.extensions.toReversed().map((extension) => [extension.oid, extension]));
+  const strict = strictly(() => certificateOf(fields, tbs));
   const keyUsageOctets = bitStringOctets(extensions.get(oid.keyUsage)?.value);
   return {
     context,
     fields,
-    ...strictly(() => certificateOf(fields, tbs)),
+    ...strict,
     extensions,
     subjectRdns: tolerantly(() => relativeNames(fields.subject)) ?? [],
     altNames: (extensions.get(oid.subjectAltName)?.value.children ?? []).map(altName),
     keyUsageOctets,
     keyUsage: new Set(keyUsageBits.filter((_, bit) => ((keyUsageOctets?.[1 + (bit >> 3)] ?? 0) & (0x80 >> (bit & 7))) !== 0)),
     isCa: isTrue(extensions.get(oid.basicConstraints)?.value.children[0]),
+    times: strict.certificate ?? tolerantly(() => ({ notBefore: anyTime(fields.notBefore), notAfter: anyTime(fields.notAfter) })),
     keyFamily: tolerantly(() => keyFamilies.get(readOid(fields.subjectPublicKeyInfo.children[0]?.children[0], "algorithm"))),
   };
 }
@@ -126,6 +130,13 @@ function altName(value: DerValue): AltName {
 
 function bitStringOctets(value: DerValue | undefined): Uint8Array | undefined {
   return value?.tag === tag.bitString ? contentOf(value) : undefined;
+}
+
+// A GeneralizedTime before 2050 is reported by its own rule and compared all the same.
+function anyTime(value: DerValue): Date {
+  const text = latin1(contentOf(value));
+  if (value.tag !== tag.generalizedTime || text >= "2050") return readTime(value, "validity");
+  return new Date(text.replace(/^(....)(..)(..)(..)(..)(..)Z$/, "$1-$2-$3T$4:$5:$6.000Z"));
 }
 
 function isTrue(value: DerValue | undefined): boolean {

@@ -3,7 +3,7 @@ import { extensionRules } from "./lint-extensions.ts";
 import { fieldRules } from "./lint-fields.ts";
 import { nameRules } from "./lint-names.ts";
 import { profileRules } from "./lint-profile.ts";
-import { lintSubject, type LintContext, type LintSubject, type Rule } from "./lint-subject.ts";
+import { lintSubject, type LintContext, type Rule } from "./lint-subject.ts";
 
 /** A rule that the bytes break. */
 export type Finding = Pick<Rule, "severity" | "citation"> & { readonly rule: string; readonly detail: string };
@@ -18,13 +18,13 @@ export const rules: readonly Rule[] = [...fieldRules, ...nameRules, ...extension
 export function lint(tbs: Uint8Array, context: LintContext): Finding[] {
   const subject = unlessMalformed(() => lintSubject(tbs, context));
   if (typeof subject === "string") return [{ rule: "chancery_tbs_malformed", severity: "e", detail: subject, citation: "RFC 5280 §4.1" }];
-  return rules.flatMap((rule) => findingOf(rule, subject) ?? []);
-}
-
-function findingOf({ name, severity, citation, check }: Rule, subject: LintSubject): Finding | undefined {
-  // A check that cannot read what it judges has found something.
-  const detail = unlessMalformed(() => check(subject));
-  return detail === undefined ? undefined : { rule: name, severity, detail, citation };
+  const findings: Finding[] = [];
+  for (const { name, severity, citation, check } of rules) {
+    // A check that cannot read what it judges has found something.
+    const detail = unlessMalformed(() => check(subject));
+    if (detail !== undefined) findings.push({ rule: name, severity, detail, citation });
+  }
+  return findings;
 }
 
 function unlessMalformed<T>(act: () => T): T | string {
