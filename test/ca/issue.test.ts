@@ -15,6 +15,8 @@ afterAll(() => chancery[Symbol.asyncDispose]());
 const issue = (body: Record<string, unknown>, key?: string) =>
   chancery.ask("/v1/certificates", { body, headers: key === undefined ? {} : { "idempotency-key": key } });
 
+const inADay = (): string => `${new Date(Date.now() + 86_400_000).toISOString().slice(0, 19)}Z`;
+
 describe("a certificate over REST", () => {
   test("is what OpenSSL's decoder reads: names, times, issuer and signature", async () => {
     const answer = await issue({ csr, profile: "server", lifetimeSeconds: 86_400 });
@@ -83,7 +85,7 @@ describe("Idempotency-Key", () => {
   });
 
   test("nobody occupies or reads the key of another principal (XI-10)", async () => {
-    const expires = new Date(Date.now() + 86_400_000).toISOString();
+    const expires = inADay();
     const created = await chancery.ask("/v1/tokens", { body: { role: "requester", namespace: "/team-a", expiresAt: expires } });
     expect(created.status).toBe(201);
     const mine = await issue({ csr, profile: "server" }, "order-4");
@@ -118,7 +120,7 @@ describe("refusals", () => {
   });
 
   test("a revoked token issues nothing, although it was verified a moment ago", async () => {
-    const expires = new Date(Date.now() + 86_400_000).toISOString();
+    const expires = inADay();
     const created = (await chancery.ask("/v1/tokens", { body: { role: "requester", namespace: "/", expiresAt: expires } })).json();
     const token = String(created["token"]);
     expect((await chancery.ask("/v1/certificates", { body: { csr, profile: "server" }, token })).status).toBe(201);

@@ -1,0 +1,332 @@
+import { chmod, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { build, evaluationPlan, initialise } from "../../src/app.ts";
+import { loadConfig } from "../../src/config.ts";
+import { sealCertificate } from "../../src/pki/certificate.ts";
+import type { Random } from "../../src/ports/random.ts";
+import { freshDatabase } from "../support/database.ts";
+import { startProxy } from "../support/proxy.ts";
+import { brokenInvariants } from "../support/invariants.ts";
+import { freshGround, type Ground, opensslRequest, startService, type TestService } from "../support/service.ts";
+import { shimAvailable, shimmed, type Shim } from "../support/shim.ts";
+import { modulePath } from "../support/token.ts";
+
+const server = async (csr: string, { ask }: TestService) => await ask("/v1/certificates", { body: { csr, profile: "server" } });
+const refusal = async (start: Promise<AsyncDisposable>): Promise<string> => {
+  try {
+    await (await start)[Symbol.asyncDispose]();
+    return "it started";
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+};
+
+describe.runIf(shimAvailable)("the HSM fails under the service", () => {
+  let ground: Ground;
+  let shim: Shim;
+  let chancery: TestService;
+  let csr: string;
+  beforeAll(async () => {
+    await using shelf = new AsyncDisposableStack();
+    ground = shelf.use(await freshGround());
+    shim = shimmed({ module: modulePath(), directory: ground.directory });
+    ground = {
+      ...ground,
+      config: loadConfig({ env: { ...ground.env, CHANCERY_PKCS11_MODULE: shim.module }, directory: ground.directory }),
+    };
+    chancery = shelf.use(await startService({}, ground));
+    csr = (await opensslRequest("hsm.example.org")).csr;
+    shelf.move();
+  });
+  afterAll(async () => {
+    shim.fault();
+    await chancery[Symbol.asyncDispose]();
+    await ground[Symbol.asyncDispose]();
+  });
+
+  test("of signatures with a flipped bit none is released; without the check all of them would be (PK-21)", async () => {
+    shim.fault({ function: "C_Sign", fault: "flip" });
+    const answers = await Promise.all(Array.from({ length: 20 }, () => server(csr, chancery)));
+    expect(answers.map((answer) => answer.status)).toEqual(Array.from({ length: 20 }, () => 503));
+    expect(answers[0]?.json()["code"]).toBe("hsmUnavailable");
+
+    // The same fault with the check left out: the token reports success, and the bytes are wrong.
+    const authority = chancery.service.ca.authorities.get("issuing-1");
+    if (!authority) throw new Error("no authority");
+    const [row] = await chancery.service.ca.database.read(
+      (sql) => sql<{ tbs: Uint8Array }[]>`select tbs from issuance where authority = 'issuing-1' limit 1`,
+    );
+    const tbs = new Uint8Array(row?.tbs ?? []);
+    await expect
+      .poll(
+        () =>
+          chancery.service.ca.hsm.sign(authority.key, "certificate", tbs).then(
+            (bytes) => bytes.length > 0,
+            () => false,
+          ),
+        { timeout: 15_000 },
+      )
+      .toBe(true);
+    const unchecked = await chancery.service.ca.hsm.sign(authority.key, "certificate", tbs);
+    expect(await sealCertificate(tbs, authority.verificationKey, unchecked)).toBeUndefined();
+
+    shim.fault();
+    await expect.poll(async () => (await server(csr, chancery)).status, { timeout: 15_000 }).toBe(201);
+  });
+
+  test("a signature that hangs: 503 with Retry-After, and the service heals by itself (T-HSM)", async () => {
+    shim.fault({ function: "C_Sign", fault: "hang" });
+    const answer = await server(csr, chancery);
+    expect(answer.status).toBe(503);
+    expect(answer.json()["code"]).toBe("hsmUnavailable");
+    expect(answer.headers["retry-after"]).toMatch(/^\d+$/);
+    shim.fault();
+    await expect.poll(async () => (await server(csr, chancery)).status, { timeout: 20_000 }).toBe(201);
+  });
+
+  test.for([
+    { name: "a device error", fault: { function: "C_Sign", fault: "return", argument: 0x30 } as const },
+    { name: "a crash of the module", fault: { function: "C_Sign", fault: "abort" } as const },
+  ])("$name: 503, nothing lost, and it heals", async ({ fault }) => {
+    shim.fault(fault);
+    const answer = await server(csr, chancery);
+    expect(answer.status).toBe(503);
+    shim.fault();
+    await expect.poll(async () => (await server(csr, chancery)).status, { timeout: 20_000 }).toBe(201);
+    expect(await chancery.service.ca.database.read((sql) => brokenInvariants(sql))).toEqual([]);
+  });
+
+  test("the token is deleted: not ready, 503; it comes back: ready, without a restart (PK-40)", async () => {
+    const tokens = join(ground.directory, "tokens");
+    const ready = async () => (await fetch(`http://127.0.0.1:${chancery.service.listeners.ops.port}/readyz/issue`)).status;
+    await expect.poll(ready, { timeout: 20_000 }).toBe(200);
+    await rename(tokens, `${tokens}.away`);
+    await expect.poll(ready, { timeout: 20_000 }).toBe(503);
+    expect((await server(csr, chancery)).status).toBe(503);
+    expect((await fetch(`http://127.0.0.1:${chancery.service.listeners.ops.port}/readyz/status`)).status).toBe(200);
+    await rm(tokens, { recursive: true, force: true });
+    await rename(`${tokens}.away`, tokens);
+    await expect.poll(ready, { timeout: 20_000 }).toBe(200);
+    expect((await server(csr, chancery)).status).toBe(201);
+  });
+
+  test("every signature that the token made over a certificate has a durable intent over the same bytes (I2, PK-29)", async () => {
+    const rows = await chancery.service.ca.database.read(
+      (sql) => sql<{ digest: string }[]>`
+      select encode(sha256(tbs), 'hex') as digest from issuance union all select encode(sha384(tbs), 'hex') from issuance`,
+    );
+    const intents = new Set(rows.map(({ digest }) => digest));
+    const keys = await chancery.service.ca.database.read(
+      (sql) => sql<{ id: string }[]>`select encode(cka_id, 'hex') as id from key_pair where name in ('root-1', 'issuing-1')`,
+    );
+    const signed = shim.calls("C_Sign").filter((call) => keys.some(({ id }) => id === call.key));
+    const withoutIntent = signed.filter((call) => !intents.has(call.input));
+    // What is left over are binding tests, which are no DER: as many as starts and hosts, and far fewer than certificates.
+    expect(signed.length - withoutIntent.length).toBeGreaterThan(20);
+    const certificates = new Set(signed.map((call) => call.input).filter((input) => intents.has(input)));
+    const issued = await chancery.service.ca.database.read(
+      (sql) =>
+        sql<
+          { digest: string }[]
+        >`select encode(sha256(tbs), 'hex') as digest from issuance join certificate using (authority, serial) where certificate is not null and authority = 'issuing-1'`,
+    );
+    for (const { digest } of issued) expect(certificates).toContain(digest);
+  });
+});
+
+describe.runIf(shimAvailable)("the PIN", () => {
+  test("a wrong one is tried once in a start, and the start is refused with the option's name (PK-9)", async () => {
+    await using ground = await freshGround();
+    const shim = shimmed({ module: modulePath(), directory: ground.directory });
+    const config = loadConfig({ env: { ...ground.env, CHANCERY_PKCS11_MODULE: shim.module }, directory: ground.directory });
+    await (await build(config))[Symbol.asyncDispose]();
+    const before = shim.calls("C_Login").length;
+    await chmod(config.pkcs11PinFile, 0o600);
+    await writeFile(config.pkcs11PinFile, "not-the-pin");
+    expect(await refusal(build(config))).toMatch(/CHANCERY_PKCS11_PIN_FILE/);
+    expect(shim.calls("C_Login").length - before).toBe(1);
+  });
+
+  test("is nowhere but in its file: not in arguments or environment of the service or its children (S-44)", async () => {
+    await using chancery = await startService();
+    const pins = await Promise.all(
+      ["issuing.pin", "root.pin", "security-officer.pin"].map((file) => readFile(join(chancery.ground.directory, file), "utf8")),
+    );
+    const children = (await readFile(`/proc/${process.pid}/task/${process.pid}/children`, "utf8")).trim().split(" ").filter(Boolean);
+    expect(children.length).toBeGreaterThan(0);
+    for (const pid of [String(process.pid), ...children]) {
+      const told = `${await readFile(`/proc/${pid}/cmdline`, "latin1")} ${await readFile(`/proc/${pid}/environ`, "latin1")}`;
+      for (const pin of pins) expect(told.includes(pin)).toBe(false);
+    }
+  });
+});
+
+describe("the database fails under the service", () => {
+  test("gone mid-request: 503 databaseUnavailable with Retry-After; back: served again, nothing acknowledged lost", async () => {
+    await using ground = await freshGround();
+    await using proxy = await startProxy(ground.databaseUrl);
+    const config = loadConfig({ env: { ...ground.env, DATABASE_URL: proxy.url }, directory: ground.directory });
+    await using chancery = await startService({}, { ...ground, config });
+    const { csr } = await opensslRequest("database.example.org");
+    const acknowledged = [(await server(csr, chancery)).json()["serial"]];
+
+    await proxy.down();
+    const refused = await server(csr, chancery);
+    expect(refused.status).toBe(503);
+    expect(refused.json()["code"]).toBe("databaseUnavailable");
+    expect(refused.headers["retry-after"]).toMatch(/^\d+$/);
+    const cer = await fetch(`http://127.0.0.1:${chancery.service.listeners.status.port}/ca/issuing-1.cer`);
+    expect(cer.status).toBe(200);
+    await proxy.up();
+    await expect.poll(async () => (await server(csr, chancery)).status, { timeout: 15_000 }).toBe(201);
+    for (const serial of acknowledged) expect((await chancery.ask(`/v1/certificates/${String(serial)}`)).status).toBe(200);
+  });
+
+  test.for(
+    ["insert into issuance", "insert into certificate "].flatMap((statement) =>
+      (["before", "after"] as const).map((when) => ({ statement, when })),
+    ),
+  )("cut $when the commit of `$statement`: told right, or settled by the repeated request (DB-10)", async ({ statement, when }) => {
+    await using ground = await freshGround();
+    await using proxy = await startProxy(ground.databaseUrl);
+    const config = loadConfig({ env: { ...ground.env, DATABASE_URL: proxy.url }, directory: ground.directory });
+    await using chancery = await startService({}, { ...ground, config });
+    const { csr } = await opensslRequest("cut.example.org");
+    const question = { body: { csr, profile: "server" }, headers: { "idempotency-key": "cut" } };
+    proxy.cutAt(new RegExp(statement), when);
+    const first = await chancery.ask("/v1/certificates", question);
+    expect(proxy.cuts()).toBe(1);
+    expect([201, 503]).toContain(first.status);
+    const second = await chancery.ask("/v1/certificates", question);
+    expect([200, 201]).toContain(second.status);
+    if (first.status === 201) expect(second.json()).toEqual(first.json());
+    expect(await chancery.service.ca.database.read((sql) => brokenInvariants(sql))).toEqual([]);
+  });
+
+  test("no database at the start: refused with a sentence", async () => {
+    await using ground = await freshGround();
+    const config = loadConfig({
+      env: { ...ground.env, DATABASE_URL: "postgresql://nobody@127.0.0.1:1/none" },
+      directory: ground.directory,
+    });
+    expect(await refusal(build(config))).toMatch(/database/);
+  });
+
+  test("a trigger that refuses certificates or audit records: nothing is delivered, and nothing issued without a record (XI-2, XI-8)", async () => {
+    await using chancery = await startService();
+    const { csr } = await opensslRequest("trigger.example.org");
+    const { database } = chancery.service.ca;
+    const refuse = (table: string) =>
+      database.read((sql) =>
+        sql.unsafe(`create trigger refused before insert on ${table} for each statement execute function refuse_change()`),
+      );
+    const permit = (table: string) => database.read((sql) => sql.unsafe(`drop trigger refused on ${table}`));
+    const attempts = async () => (await database.read((sql) => sql`select from issuance`)).length;
+
+    await refuse("certificate");
+    expect((await server(csr, chancery)).status).toBe(500);
+    await permit("certificate");
+    const before = await attempts();
+    await refuse("audit_record");
+    expect((await server(csr, chancery)).status).toBe(500);
+    await permit("audit_record");
+    expect(await attempts()).toBe(before);
+    expect(await database.read((sql) => brokenInvariants(sql))).toEqual([]);
+    expect((await server(csr, chancery)).status).toBe(201);
+  });
+});
+
+describe("dangerous states", () => {
+  test("a generator that repeats itself: the second certificate is refused before anything is signed (S-25, XV-7)", async () => {
+    let stuck: Uint8Array<ArrayBuffer> | undefined;
+    const random: Random = {
+      bytes: (length) => (length === 16 && stuck ? new Uint8Array(stuck) : crypto.getRandomValues(new Uint8Array(length))),
+    };
+    await using chancery = await startService({ random });
+    const { csr } = await opensslRequest("stuck.example.org");
+    stuck = crypto.getRandomValues(new Uint8Array(16));
+    expect((await server(csr, chancery)).status).toBe(201);
+    expect((await server(csr, chancery)).status).toBeGreaterThanOrEqual(400);
+    expect(await chancery.service.ca.database.read((sql) => brokenInvariants(sql))).toEqual([]);
+  });
+
+  test.for([
+    { name: "a clock behind what was signed", seconds: -3600 },
+    { name: "a clock that steps back by ten seconds", seconds: -10 },
+  ])("$name: nothing is signed, and the reason is told (XV-8)", async ({ seconds }) => {
+    let offset = 0;
+    await using chancery = await startService({ clock: { now: () => new Date(Date.now() + offset * 1000) } });
+    const { csr } = await opensslRequest("clock.example.org");
+    expect((await server(csr, chancery)).status).toBe(201);
+    offset = seconds;
+    const refused = await server(csr, chancery);
+    expect(refused.status).toBe(503);
+    expect(refused.json()["detail"]).toMatch(/clock/);
+    offset = 0;
+    expect((await server(csr, chancery)).status).toBe(201);
+  });
+
+  test("a clock more than 5 s away from the database's: nothing is signed", async () => {
+    await using chancery = await startService();
+    const { csr } = await opensslRequest("skew.example.org");
+    chancery.service.ca.timekeeper.compared(5.5);
+    expect((await server(csr, chancery)).status).toBe(503);
+    chancery.service.ca.timekeeper.compared(4.5);
+    expect((await server(csr, chancery)).status).toBe(201);
+  });
+
+  test("a reserved key is refused whoever asks (XK-3)", async () => {
+    await using chancery = await startService();
+    const { csr } = await opensslRequest("reserved.example.org");
+    const first = (await server(csr, chancery)).json();
+    await chancery.service.ca.database.read(
+      (sql) => sql`insert into reserved_key values (${Buffer.from(String(first["spkiSha256"]), "hex")}, 'authority', now())`,
+    );
+    const refused = await server(csr, chancery);
+    expect(refused.status).toBe(400);
+    expect(refused.json()["code"]).toBe("badCSR");
+  });
+
+  test("two services on one data directory: the second is refused, and names the process", async () => {
+    await using chancery = await startService();
+    expect(await refusal(build(chancery.ground.config))).toContain(`in use by process ${process.pid}`);
+  });
+
+  test("a port in use: refused with the option's name", async () => {
+    await using chancery = await startService();
+    await using ground = await freshGround({ CHANCERY_LISTEN: `127.0.0.1:${chancery.service.listeners.tls.port}` });
+    expect(await refusal(build(ground.config))).toMatch(/CHANCERY_LISTEN/);
+  });
+
+  test("four instances start at once on an empty database and one HSM: all start, with one hierarchy (DB-6)", async () => {
+    // A first evaluation makes the tokens.
+    await using tokens = await freshGround();
+    await (await build(tokens.config))[Symbol.asyncDispose]();
+    await using empty = await freshDatabase({ empty: true });
+    const configs = [1, 2, 3, 4].map((n) => {
+      const env = {
+        ...tokens.env,
+        CHANCERY_ENV: "production",
+        CHANCERY_DATA_DIR: join(tokens.directory, `instance-${n}`),
+        CHANCERY_BASE_URL: "https://ca.example.org",
+        CHANCERY_STATUS_URL: "http://status.example.org",
+        CHANCERY_PKCS11_TOKEN: tokens.config.pkcs11Token,
+        CHANCERY_PKCS11_PIN_FILE: tokens.config.pkcs11PinFile,
+        CHANCERY_PKCS11_ROOT_PIN_FILE: tokens.config.pkcs11RootPinFile,
+        SOFTHSM2_CONF: join(tokens.directory, "softhsm2.conf"),
+        DATABASE_URL: empty.url,
+      };
+      return loadConfig({ env, directory: tokens.directory });
+    });
+    const plan = { ...evaluationPlan, organization: "Four", country: "XX" };
+    const roots = await Promise.all(configs.map(async (config) => Buffer.from((await initialise(config, plan)).root).toString("hex")));
+    expect(new Set(roots).size).toBe(1);
+    await using instances = new AsyncDisposableStack();
+    const services = await Promise.all(configs.map((config) => build(config)));
+    for (const service of services) instances.use(service);
+    expect(services.map(({ ca }) => [...ca.authorities.keys()])).toEqual(Array.from({ length: 4 }, () => ["root-1", "issuing-1"]));
+    const [first] = services;
+    expect(await first?.ca.database.read((sql) => brokenInvariants(sql))).toEqual([]);
+  });
+});
