@@ -42,7 +42,7 @@ async function examine(shell: Shell, configFile: string | undefined): Promise<Fi
     ...findings,
     ...(await examineDataDirectory(config)),
     await examinePinFile(config),
-    ...(await examineToken(config, shell.trials, running !== undefined)),
+    ...(await examineToken(config, shell.trials, running)),
     ...(await examineDatabase(config, shell.trials, running)),
     ...(await examineListeners(config, running)),
     await examineServiceCertificate(config, shell.now()),

@@ -1,5 +1,6 @@
 import type { Config } from "../config.ts";
 import { Fault } from "../fault.ts";
+import type { Running } from "./examine-listeners.ts";
 import type { Finding } from "./finding.ts";
 import type { Token, Trials } from "./shell.ts";
 
@@ -7,7 +8,7 @@ import type { Token, Trials } from "./shell.ts";
  * The PKCS#11 module, the issuing token, and its PIN. The PIN is tried only where a wrong one could not lock the token: when the token
  * counts no failed try, and no running service holds it, which has tried the PIN itself.
  */
-export async function examineToken(config: Config, trials: Trials, running: boolean): Promise<Finding[]> {
+export async function examineToken(config: Config, trials: Trials, running: Running | undefined): Promise<Finding[]> {
   let tokens: readonly Token[];
   try {
     tokens = await trials.tokens(config);
@@ -18,10 +19,16 @@ export async function examineToken(config: Config, trials: Trials, running: bool
   const found = tokens.filter(({ initialised, label }) => initialised && label === config.pkcs11Token);
   const [token] = found;
   if (!token || found.length > 1) return [loaded, labelFinding(config, found.length, tokens)];
-  const pin: Finding = running
-    ? { check: "PIN", verdict: "ok", detail: "tried by the running service" }
-    : await examinePin(config, trials, token);
-  return [loaded, { check: "token", verdict: "ok", detail: `${token.label}, serial ${token.serial}, ${token.manufacturer}` }, pin];
+  const there: Finding = { check: "token", verdict: "ok", detail: `${token.label}, serial ${token.serial}, ${token.manufacturer}` };
+  return [loaded, there, ...(running ? inUse(running) : [await examinePin(config, trials, token)])];
+}
+
+function inUse(running: Running): Finding[] {
+  const hsm = running.checks.filter(({ name }) => name === "hsm");
+  return [
+    { check: "PIN", verdict: "ok", detail: "tried by the running service" },
+    ...hsm.map(({ ready, detail }): Finding => ({ check: "HSM", verdict: ready ? "ok" : "wrong", detail })),
+  ];
 }
 
 function labelFinding({ pkcs11Token, env }: Config, count: number, tokens: readonly Token[]): Finding {
@@ -40,9 +47,14 @@ async function examinePin(config: Config, trials: Trials, token: Token): Promise
   if (token.userPinLocked) {
     return { check, verdict: "wrong", detail: "the user PIN is locked: the security officer of the token has to set it anew" };
   }
-  if (token.userPinFinalTry || token.userPinCountLow) {
-    const left = token.userPinFinalTry ? "one try is left before the token locks" : "a wrong PIN was tried since the last login";
-    return { check, verdict: "warning", detail: `not tried, because ${left}: log in once with another tool and the right PIN` };
+  if (token.userPinFinalTry) {
+    const detail =
+      "one try is left before the token locks, which neither this nor a start spends: log in once with another tool and the right PIN";
+    return { check, verdict: "wrong", detail };
+  }
+  if (token.userPinCountLow) {
+    const detail = "not tried, because a wrong one was tried since the last login: see to the PIN file; the next start tries it once";
+    return { check, verdict: "warning", detail };
   }
   try {
     await trials.login(config);

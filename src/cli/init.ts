@@ -53,10 +53,12 @@ async function init(
   const given = { organization: organization ?? evaluationPlan.organization, country: country ?? evaluationPlan.country };
   const { root, adminToken } = await initialise(config, { ...given, rootKeyAlgorithm, issuingKeyAlgorithm });
   const rootFile = join(config.dataDir, "root.pem");
-  const { subject, fingerprint256 } = new X509Certificate(root);
+  const { fingerprint256 } = new X509Certificate(root);
+  const { parseCertificate } = await import("../pki/certificate.ts");
+  const { subjectText: subject } = parseCertificate(root);
   return {
     document: { subject, sha256: fingerprint256.replaceAll(":", "").toLowerCase(), rootFile, adminTokenFile: adminToken },
-    text: `${members({ root: subject.replaceAll("\n", ", "), sha256: fingerprint256, rootFile, adminToken })}next: npx chancery serve\n`,
+    text: `${members({ root: subject, sha256: fingerprint256, rootFile, adminToken })}next: npx chancery serve\n`,
   };
 }
 

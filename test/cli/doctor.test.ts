@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import { freshGround, type Ground } from "../support/service.ts";
 import { chanceryProcess, freePorts } from "./command-line.ts";
+import { chancery } from "./shell.ts";
 
 type Check = { readonly check: string; readonly verdict: string; readonly detail: string };
 
@@ -67,9 +68,16 @@ test("each fault is named with what to do about it, and makes the exit code 1", 
 
 test("an option that there is none of is named, and nothing else is looked at", async () => {
   await using ground = await freshGround();
-  const { exitCode, checks } = await doctor(ground, { CHANCERY_LISTENN: "x" });
+  const { exitCode, stdout } = await chancery(["doctor", "--json"], {
+    cwd: ground.directory,
+    env: { ...ground.env, CHANCERY_LISTENN: "x" },
+  });
   expect(exitCode).toBe(1);
-  expect(checks.at(-1)).toEqual({ check: "options", verdict: "wrong", detail: expect.stringContaining("CHANCERY_LISTENN") });
+  expect(JSON.parse(stdout).checks.at(-1)).toEqual({
+    check: "options",
+    verdict: "wrong",
+    detail: expect.stringContaining("CHANCERY_LISTENN"),
+  });
 });
 
 test("without CHANCERY_ENV it checks what npm start would run, and says so", async () => {
