@@ -90,7 +90,7 @@ export function openConnection(address: DatabaseAddress, limits: ConnectionLimit
   const options: postgres.Options<Record<never, never>> = settings(address, limits, open);
   const sql = postgres(options);
   const array = sql.array;
-  sql.array = (values, element = text) => array(values, arrayTypeOf(element) ?? element);
+  sql.array = (values, element = textType) => array(values, arrayTypeOf(element) ?? element);
   const connection: Connection = {
     sql,
     get lost() {
@@ -115,7 +115,7 @@ export function openConnection(address: DatabaseAddress, limits: ConnectionLimit
 }
 
 /** Object identifier of the type. */
-const text = 25;
+const textType = 25;
 
 function closed(message: string): Error {
   return Object.assign(new Error(message), { code: "CONNECTION_CLOSED" });

@@ -161,9 +161,9 @@ describe("transactions", () => {
   });
 });
 
-describe("errors (DB-9)", () => {
-  const raise = (code: string) => database.read((sql) => sql.unsafe(`do $$ begin raise exception 'no' using errcode = '${code}'; end $$`));
+const raise = (code: string) => database.read((sql) => sql.unsafe(`do $$ begin raise exception 'no' using errcode = '${code}'; end $$`));
 
+describe("errors (DB-9)", () => {
   test.for(["08006", "25P03", "53100", "53200", "53300", "55P03", "57014", "57P01", "57P02", "57P03"])(
     "%s is databaseUnavailable",
     async (code) => {
@@ -222,6 +222,13 @@ describe("errors (DB-9)", () => {
   });
 });
 
+/** Opens the database under a URI that was changed. */
+const openChanged = (change: (url: URL) => void) => {
+  const url = new URL(database.url);
+  change(url);
+  return openDatabase({ url: url.href }, { events: recordedEvents() });
+};
+
 describe("a server that is not to be trusted with acknowledged rows is refused", () => {
   test.for([
     { setting: "server_version_num", value: "140011", detail: "PostgreSQL 14; 15 or newer" },
@@ -247,16 +254,11 @@ describe("a server that is not to be trusted with acknowledged rows is refused",
   });
 
   test("a database that does not exist, a user who does not, a URL that is none", async () => {
-    const other = (change: (url: URL) => void) => {
-      const url = new URL(database.url);
-      change(url);
-      return openDatabase({ url: url.href }, { events: recordedEvents() });
-    };
-    await expect(other((url) => (url.pathname = "/absent"))).rejects.toMatchObject({
+    await expect(openChanged((url) => (url.pathname = "/absent"))).rejects.toMatchObject({
       code: "refusedToStart",
       detail: expect.stringContaining("absent"),
     });
-    await expect(other((url) => url.searchParams.set("user", "nobody-known"))).rejects.toMatchObject({ code: "refusedToStart" });
+    await expect(openChanged((url) => url.searchParams.set("user", "nobody-known"))).rejects.toMatchObject({ code: "refusedToStart" });
     await expect(openDatabase({ url: "mysql://localhost/x" }, { events: recordedEvents() })).rejects.toMatchObject({
       code: "refusedToStart",
     });
@@ -267,17 +269,6 @@ describe("a server that is not to be trusted with acknowledged rows is refused",
       code: "databaseUnavailable",
     });
   });
-
-  /** A database whose pg_settings say otherwise: its search path finds a view of ours before the catalogue's. */
-  async function pretending(setting: string, value: string): Promise<TestDatabase> {
-    const server = await openTestDatabase({ poolSize: 1 });
-    await administer(server.url, async (sql) => {
-      await sql.unsafe(`create schema pretence; create view pretence.pg_settings as
-        select name, case name when '${setting}' then '${value}' else setting end as setting from pg_catalog.pg_settings`);
-      await sql.unsafe(`alter database ${server.name} set search_path = pretence, pg_catalog`);
-    });
-    return server;
-  }
 });
 
 /** Resolves for everybody when `count` wait; later comers, of a second attempt, pass. */
@@ -289,4 +280,15 @@ function barrier(count: number): () => Promise<void> {
     if (arrived === count) all.resolve();
     return all.promise;
   };
+}
+
+/** A database whose pg_settings say otherwise: its search path finds a view of ours before the catalogue's. */
+async function pretending(setting: string, value: string): Promise<TestDatabase> {
+  const server = await openTestDatabase({ poolSize: 1 });
+  await administer(server.url, async (sql) => {
+    await sql.unsafe(`create schema pretence; create view pretence.pg_settings as
+      select name, case name when '${setting}' then '${value}' else setting end as setting from pg_catalog.pg_settings`);
+    await sql.unsafe(`alter database ${server.name} set search_path = pretence, pg_catalog`);
+  });
+  return server;
 }

@@ -96,9 +96,9 @@ describe("cut connections (DB-10)", () => {
     await using world = await ground({ poolSize: 4 });
     const acknowledged: string[] = [];
     let refused = 0;
-    let done = false;
+    const load = { done: false };
     const writer = async (name: number) => {
-      for (let n = 0; !done; n += 1) {
+      for (let n = 0; !load.done; n += 1) {
         const id = `load ${name} ${n}`;
         try {
           await (n % 2 === 0
@@ -117,7 +117,7 @@ describe("cut connections (DB-10)", () => {
       await vi.waitFor(() => expect(acknowledged.length).toBeGreaterThan(before), { interval: 1, timeout: 5000 });
       world.proxy.cut();
     }
-    done = true;
+    load.done = true;
     await writers;
     const rows = await administer(fresh.url, (sql) => sql`select id from scratch where id like 'load %'`);
     const standing = new Set(rows.map((row) => row["id"]));
