@@ -2,7 +2,7 @@ import { Fault } from "../fault.ts";
 import { fits, keyAlgorithm, parseAlgorithmIdentifier, verificationKey, verifySignature } from "./algorithm.ts";
 import type { KeyAlgorithm, SignatureAlgorithm } from "./algorithm.ts";
 import { bytesOf, expectTag, fieldsOf, openOctetString, readDer, requireSetOrder, tag, type DerValue } from "./der.ts";
-import { readBitString, readOid, readSmallInteger, readText } from "./der-field.ts";
+import { readBitString, readNamedBits, readOid, readSmallInteger, readText } from "./der-field.ts";
 import { canonicalDnsName, canonicalIpAddress, readGeneralNames, type GeneralName } from "./general-name.ts";
 import { keyViolations, modulusIsPrime } from "./key-policy.ts";
 import { hasControls, relativeNames } from "./name.ts";
@@ -139,7 +139,7 @@ function requestedNames(values: DerValue | undefined): readonly GeneralName[] {
   if (second !== undefined) throw new Fault("malformed", "the attribute extensionRequest has more than one value");
   const list = expectTag(extensions, tag.sequence, "extensionRequest").children;
   if (list.length === 0) throw new Fault("malformed", "extensionRequest is empty");
-  const opened = new Map<string, DerValue | undefined>();
+  const opened = new Map<string, DerValue>();
   for (const extension of list) {
     const fields = fieldsOf(extension, "an extension");
     const type = readOid(fields.next("extnID"), "extnID");
@@ -148,9 +148,11 @@ function requestedNames(values: DerValue | undefined): readonly GeneralName[] {
     fields.end();
     if (opened.has(type)) throw new Fault("malformed", `the extension ${oidName(type)} occurs twice`);
     if (critical && !understood.has(type)) throw new Fault("malformed", `the critical extension ${oidName(type)} is not accepted`);
-    // The gate walks the value of what we understand; of the rest only that it is an OCTET STRING.
-    opened.set(type, understood.has(type) ? openOctetString(value, oidName(type)) : void expectTag(value, tag.octetString, "extnValue"));
+    // The gate walks the value of what we understand; the rest need only be an OCTET STRING.
+    opened.set(type, understood.has(type) ? openOctetString(value, oidName(type)) : expectTag(value, tag.octetString, "extnValue"));
   }
+  const keyUsage = opened.get(oid.keyUsage);
+  if (keyUsage !== undefined) readNamedBits(keyUsage, "keyUsage");
   const subjectAltName = opened.get(oid.subjectAltName);
   return subjectAltName === undefined ? [] : distinct(readGeneralNames(subjectAltName));
 }

@@ -179,11 +179,11 @@ function readValue(walk: Walk, { start, limit, depth }: Place): DerValue {
   budget.nodes -= 1;
   const identifier = source[start];
   if (identifier === undefined || start >= limit) throw new Fault("malformed", `a value is missing at octet ${start}`);
-  const { contentStart, end } = readLength(source, start, limit);
   const refuse = (reason: string): never => {
     throw new Fault("malformed", `the value with identifier octet ${hexOctet(identifier)} at octet ${start} ${reason}`);
   };
   if ((identifier & 0x1f) === 0x1f) refuse("has a tag number above 30");
+  const { contentStart, end } = readLength(source, start, limit);
   const constructed = (identifier & 0x20) !== 0;
   if (identifier < 0x40) {
     const problem = contentProblem(identifier, source, contentStart, end);
