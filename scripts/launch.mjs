@@ -1,5 +1,5 @@
-import { existsSync } from "node:fs";
-import { delimiter, dirname } from "node:path";
+import { existsSync, mkdirSync } from "node:fs";
+import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ensureInstalled } from "./install.mjs";
 import { modes } from "./modes.mjs";
@@ -20,6 +20,8 @@ export async function launch(mode, args, cwd) {
   try {
     const plan = modes[mode];
     if (!plan) throw new Refusal(`there is no mode ${mode}: it is one of ${Object.keys(modes).join(", ")}`);
+    // Locks, SoftHSM and, by default, the service's data lie here, and some of it is secret.
+    mkdirSync(join(root, "var"), { recursive: true, mode: 0o700 });
     await ensureInstalled(root);
     const node = requireNode(root);
     await runAll(node, await plan({ root, cwd, env: process.env, args }), cwd);

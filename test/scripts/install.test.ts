@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { type Checkout, isRunning, makeCheckout, plainEnvironment, runScript, start } from "./checkout.ts";
@@ -30,6 +30,12 @@ test("a bare checkout is installed with no script but the named ones, then compl
     ["rebuild", "--ignore-scripts=false", "node"],
     ["run", "--silent", "postinstall"],
   ]);
+});
+
+test("what the service will keep under var is open to its owner alone from the start", async () => {
+  const { checkout, env } = bare();
+  await runScript(checkout, "chancery.mjs", [], env());
+  expect(statSync(join(checkout.root, "var")).mode & 0o777).toBe(0o700);
 });
 
 test("of two that start at once on a bare checkout one installs, the other waits (NPM-17)", async () => {
