@@ -17,7 +17,7 @@ import { returnName } from "./return-value.ts";
  *   deviation; ReturnError
  */
 export async function generateKey(token: OpenToken, key: KeySpecification): Promise<TokenKey> {
-  return withSession(token, async (session) => {
+  return token.sessions.administer(async (session) => {
     const found = count(token.library, session, key.ckaId);
     if (found.privateKeys + found.publicKeys > 0)
       throw new HostFailure("refused", `an object of the token has CKA_ID ${key.ckaId} already`);
@@ -45,17 +45,17 @@ export async function generateKey(token: OpenToken, key: KeySpecification): Prom
  * @throws HostFailure `fatal` when the pair is not what a signing key must be, or two share the CKA_ID.
  */
 export async function readKey(token: OpenToken, ckaId: string): Promise<TokenKey | undefined> {
-  return withSession(token, (session) => readPair(token.library, session, ckaId));
+  return token.sessions.administer((session) => readPair(token.library, session, ckaId));
 }
 
 /** Which halves have this CKA_ID. */
 export async function findKey(token: OpenToken, ckaId: string): Promise<FoundKey> {
-  return withSession(token, (session) => count(token.library, session, ckaId));
+  return token.sessions.administer((session) => count(token.library, session, ckaId));
 }
 
 /** CKA_ID of every private key. */
 export async function listKeys(token: OpenToken): Promise<string[]> {
-  return withSession(token, (session) =>
+  return token.sessions.administer((session) =>
     findObjects(token.library, session, { class: "private" }).map((key) =>
       readAttribute(token.library, session, key, pkcs11js.CKA_ID).toString("hex"),
     ),
@@ -64,23 +64,13 @@ export async function listKeys(token: OpenToken): Promise<string[]> {
 
 /** Destroys the private half, then the public one, then finds nothing. */
 export async function destroyKey(token: OpenToken, ckaId: string): Promise<undefined> {
-  return withSession(token, (session) => {
+  return token.sessions.administer((session) => {
     remove(token.library, session, ckaId);
     const left = count(token.library, session, ckaId);
     if (left.privateKeys + left.publicKeys > 0)
       throw new HostFailure("fatal", `an object with CKA_ID ${ckaId} was destroyed and is still there`);
     return undefined;
   });
-}
-
-/** A read-write session for one act of administration, closed after it. */
-async function withSession<T>(token: OpenToken, act: (session: Handle) => T | Promise<T>): Promise<T> {
-  const session = token.sessions.openReadWrite();
-  try {
-    return await act(session);
-  } finally {
-    token.sessions.close(session);
-  }
 }
 
 function count(library: PKCS11, session: Handle, ckaId: string): FoundKey {

@@ -69,9 +69,7 @@ function openOnce(library: PKCS11, opening: Opening, tell: Parameters<typeof ope
     wanted: opening.sessions,
     reduced: (size) => tell("sessions", { size, wanted: opening.sessions }),
   });
-  if (sessions.size < opening.sessions && sessions.size === 0) throw new OpeningError("device", "the token gives no session");
-  const anySession = sessions.openReadWrite();
-  const login = (): void => void attempt("C_Login", () => library.C_Login(anySession, pkcs11js.CKU_USER, opening.pin));
+  const login = (): void => void attempt("C_Login", () => library.C_Login(sessions.readWriteSession(), pkcs11js.CKU_USER, opening.pin));
   login();
   return { library, slot, sessions, manufacturer: information.manufacturerID.replace(padding, ""), login };
 }

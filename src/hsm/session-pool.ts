@@ -1,7 +1,7 @@
 import pkcs11js from "pkcs11js";
 import type { Handle, PKCS11 } from "pkcs11js";
 
-import { attempt, ReturnError } from "./host-failure.ts";
+import { attempt, HostFailure, ReturnError } from "./host-failure.ts";
 import { returnCodeOf } from "./return-value.ts";
 
 /** CKR_SESSION_COUNT: the token has no further session for us. */
@@ -18,9 +18,11 @@ export class SessionPool {
   readonly #waiting: ((session: Handle | ReturnError) => void)[] = [];
   readonly #reduced: (size: number) => void;
   #size = 0;
+  #readWrite: Handle | undefined;
+  #administration: Promise<unknown> = Promise.resolve();
 
   /**
-   * Opens `wanted` sessions, or as many as the token gives.
+   * Opens the read-write session and `wanted` others, or as many as the token gives.
    * @param reduced told the pool's size whenever the token refuses one of them.
    * @throws ReturnError when not even one opens.
    */
@@ -28,6 +30,7 @@ export class SessionPool {
     this.#library = library;
     this.#slot = slot;
     this.#reduced = reduced;
+    this.readWriteSession();
     while (this.#size < wanted && this.#grow());
   }
 
@@ -62,21 +65,41 @@ export class SessionPool {
     }
   }
 
-  /** Opens a read-write session of its own for an act of administration; the caller closes it by `close`. */
-  openReadWrite(): Handle {
-    const session = attempt("C_OpenSession", () => this.#library.C_OpenSession(this.#slot, readWrite));
-    if (session === undefined) throw new ReturnError("C_OpenSession", 0);
-    return session;
+  /** Runs an act of administration in the read-write session, one at a time: they are rare, and a token may have few sessions. */
+  administer<T>(act: (session: Handle) => T | Promise<T>): Promise<T> {
+    const result = this.#administration.then(async () => {
+      try {
+        return await act(this.readWriteSession());
+      } catch (error) {
+        if (!(error instanceof HostFailure)) this.#closeReadWrite();
+        throw error;
+      }
+    });
+    this.#administration = result.then(
+      () => undefined,
+      () => undefined,
+    );
+    return result;
   }
 
-  /** Closes a session of `openReadWrite`. */
-  close(session: Handle): void {
-    this.#close(session);
+  /** The read-write session, opened where there is none. */
+  readWriteSession(): Handle {
+    if (this.#readWrite) return this.#readWrite;
+    const session = attempt("C_OpenSession", () => this.#library.C_OpenSession(this.#slot, readWrite));
+    if (session === undefined) throw new ReturnError("C_OpenSession", 0);
+    this.#readWrite = session;
+    return session;
   }
 
   /** Closes the sessions that are idle. */
   closeAll(): void {
     for (const session of this.#idle.splice(0)) this.#close(session);
+    this.#closeReadWrite();
+  }
+
+  #closeReadWrite(): void {
+    if (this.#readWrite) this.#close(this.#readWrite);
+    this.#readWrite = undefined;
   }
 
   /** One session more; false when the token has none left but the pool has some. */

@@ -70,6 +70,16 @@ async function signedBy(key: SigningKey): Promise<string[]> {
   return signed;
 }
 
+function digests(bytes: readonly Uint8Array[]): string[] {
+  return bytes.map((each) => createHash("sha256").update(each).digest("hex")).toSorted();
+}
+
+/** Inputs with which the token signed by this key. */
+function reached(key: SigningKey): string[] {
+  const calls = shim.calls("C_Sign").filter((call) => call.key === key.reference.ckaId);
+  return calls.map((call) => call.input).toSorted();
+}
+
 test.runIf(shimAvailable)(
   "only bytes that are what the purpose says, and purposes of the key's label, reach the token (PK-62)",
   async () => {
@@ -83,14 +93,6 @@ test.runIf(shimAvailable)(
     expect((await signedBy(issuing)).toSorted()).toEqual(["binding: binding", "certificate: certificate", "crl: crl"]);
     expect(await signedBy(health)).toEqual(["health: health"]);
 
-    const digests = (bytes: readonly Uint8Array[]): string[] =>
-      bytes.map((each) => createHash("sha256").update(each).digest("hex")).toSorted();
-    const reached = (key: SigningKey): string[] =>
-      shim
-        .calls("C_Sign")
-        .filter((call) => call.key === key.reference.ckaId)
-        .map((call) => call.input)
-        .toSorted();
     const { certificate, crl, binding } = ofPurpose;
     if (!certificate || !crl || !binding) throw new Error("a vector is missing");
     expect(reached(issuing)).toEqual(digests([certificate, crl, binding]));
