@@ -3,7 +3,7 @@ import { defineConfig } from "vitest/config";
 /** Tests that need neither PostgreSQL nor a token: they run alone in `npm run check` and beside the others in `npm test`. */
 const withoutService = [
   "test/architecture.test.ts",
-  "test/conformance-document.test.ts",
+  "test/conformance-*.test.ts",
   "test/scripts/**/*.test.ts",
   "test/pki/**/*.test.ts",
   "test/jose/**/*.test.ts",

@@ -27,7 +27,7 @@ const profiles = [
 ] as const;
 
 /** Key algorithms of leaves, as `openssl genpkey` wants them. */
-export const keyAlgorithms = {
+const keyAlgorithms = {
   "P-256": ["EC", "ec_paramgen_curve:P-256"],
   "P-384": ["EC", "ec_paramgen_curve:P-384"],
   "RSA-2048": ["RSA", "rsa_keygen_bits:2048"],

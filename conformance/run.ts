@@ -44,6 +44,8 @@ async function main(): Promise<boolean> {
 }
 
 endOnSignals();
+// Debian keeps nginx where only root's PATH leads.
+process.env["PATH"] = `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin`;
 const passed = await main().catch((error: unknown) => {
   tell(error instanceof Error ? error.message : String(error));
   return false;
