@@ -4,7 +4,7 @@ import type { KeyAlgorithm } from "../pki/algorithm.ts";
 import { parseCertificate } from "../pki/certificate.ts";
 import { type GeneralName, reversedName } from "../pki/general-name.ts";
 import type { Ca } from "./ca.ts";
-import { type CertificateFilter, type CertificateRecord, listCertificateRecords, readCertificates } from "./store.ts";
+import { type CertificateFilter, type CertificateRecord, listCertificateRecords, readCertificateOf, readCertificates } from "./store.ts";
 
 /** A certificate that this service issued, as it is shown. */
 export type IssuedCertificate = {
@@ -37,8 +37,7 @@ export async function readCertificate(ca: Ca, namespace: string, serial: string)
 
 /** The certificate of this authority and serial, whatever its namespace. */
 export async function storedCertificate(ca: Ca, authority: string, serial: Uint8Array): Promise<IssuedCertificate | undefined> {
-  const rows = await ca.database.read((sql) => readCertificates(sql, serial));
-  const row = rows.find((candidate) => candidate.authority === authority);
+  const row = await ca.database.read((sql) => readCertificateOf(sql, authority, serial));
   return row && shown(ca, row);
 }
 

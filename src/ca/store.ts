@@ -238,6 +238,13 @@ export async function readCertificates(sql: Sql, serial: Uint8Array): Promise<Ce
     where c.authority in (select slug from authority) and c.serial = ${serial} and c.certificate is not null`;
 }
 
+/** The certificate of this authority, which need not be recorded yet, and serial. */
+export async function readCertificateOf(sql: Sql, authority: string, serial: Uint8Array): Promise<CertificateRecord | undefined> {
+  const rows = await sql<CertificateRecord[]>`
+    select ${certificateColumns(sql)} where c.authority = ${authority} and c.serial = ${serial} and c.certificate is not null`;
+  return rows[0];
+}
+
 /** Which certificates a list holds. Times bound notAfter: from inclusive, before exclusive. */
 export type CertificateFilter = {
   /** As `reversedName` gives it. */
