@@ -1,4 +1,5 @@
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { claims, notPassed, unfounded } from "../conformance/document.ts";
@@ -13,6 +14,14 @@ test("every test that docs/CONFORMANCE.md names stands in the tree under that ti
   const found = claims(markdown);
   expect(found.length).toBeGreaterThan(20);
   expect(unfounded(found, root)).toEqual([]);
+});
+
+test("every requirement for which the sources point to docs/CONFORMANCE.md stands in it", () => {
+  const files = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".ts"));
+  const cited = files.flatMap((file) => [...readFileSync(join(root, "src", file), "utf8").matchAll(/CONFORMANCE\.md ([A-Z]+-\d+)/g)]);
+  const ids = new Set(cited.map(([, id]) => id));
+  expect(ids.size).toBeGreaterThan(0);
+  expect([...ids].filter((id) => !new RegExp(`\\((?:[A-Z]+-\\d+, )*${id}[,)]`).test(markdown))).toEqual([]);
 });
 
 test.for([
