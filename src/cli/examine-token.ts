@@ -27,7 +27,7 @@ function inUse(running: Running): Finding[] {
   const hsm = running.checks.filter(({ name }) => name === "hsm");
   return [
     { check: "PIN", verdict: "ok", detail: "tried by the running service" },
-    ...hsm.map(({ ready, detail }): Finding => ({ check: "HSM", verdict: ready ? "ok" : "wrong", detail })),
+    ...hsm.map(({ ready, detail }): Finding => ({ check: "HSM", verdict: ready ? "ok" : "wrong", detail: detail || "signs" })),
   ];
 }
 

@@ -50,7 +50,7 @@ function addShow(profile: Command, shell: Shell): void {
     const profiles = await listProfiles(service);
     const found = profiles.find((candidate) => candidate.name === name);
     if (!found) throw new Fault("notFound", `there is no profile ${name}: it is one of ${profiles.map((each) => each.name).join(", ")}`);
-    print(shell, { document: found.document, text: members(Object.fromEntries(flat(found.document))) }, json);
+    print(shell, { document: found.document, text: members({ name, ...Object.fromEntries(flat(found.document)) }) }, json);
   });
 }
 

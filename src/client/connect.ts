@@ -84,10 +84,14 @@ function parseBaseUrl(text: string): URL {
 /** Seconds until the same call may be sent again, or undefined when it may not. */
 function retryAfter(outcome: Answer | ClientError): number | undefined {
   // The request left and its answer is lost: the one failure of a connection that sending it again can mend.
-  if (outcome instanceof ClientError) return outcome.reason === "unavailable" && !outcome.outcomeKnown ? 1 : undefined;
+  if (outcome instanceof ClientError) return !outcome.outcomeKnown && isLostConnection(outcome.cause) ? 1 : undefined;
   const header = outcome.headers["retry-after"] ?? "";
   if (outcome.status !== 503 || !/^\d{1,6}$/.test(header)) return undefined;
   return Number(header) <= maxRetryAfterSeconds ? Number(header) : undefined;
+}
+
+function isLostConnection(cause: unknown): boolean {
+  return cause instanceof Error && "code" in cause && (cause.code === "ECONNRESET" || cause.code === "EPIPE");
 }
 
 function attemptOnce(agent: Agent, baseUrl: URL, options: ConnectOptions, call: Call): Promise<Answer | ClientError> {

@@ -93,12 +93,13 @@ test.for<{ name: string; answer: ScriptedAnswer }>([
   expect(server.seen).toHaveLength(1);
 });
 
-test("a call past its deadline ends, and says so", async () => {
+test("a call past its deadline ends, is not sent again, and says so", async () => {
   await using server = await scriptedServer(["silence"]);
   await using client = connect({ ...locationOf(server), deadlineSeconds: 0.2, wait: async () => undefined });
   const error = await failureOf(readCertificate(client, issued.serial));
   expect(error).toMatchObject({ reason: "unavailable", outcomeKnown: false });
   expect(error.detail).toContain(server.baseUrl);
+  expect(server.seen).toHaveLength(1);
 });
 
 test("the token travels as a bearer token, and what may not stand in a path is encoded (RFC 6750 §2.1, RFC 3986 §2.1)", async () => {
