@@ -1,0 +1,119 @@
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { loadConfig } from "../src/config.ts";
+import { Fault } from "../src/fault.ts";
+
+let directory: string;
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), "chancery-config-"));
+});
+afterAll(() => rm(directory, { recursive: true, force: true }));
+
+const refusal = (env: Record<string, string>, configFile?: string): string => {
+  try {
+    loadConfig({ env, directory, ...(configFile !== undefined && { configFile }) });
+  } catch (error) {
+    if (error instanceof Fault && error.code === "refusedToStart") return error.detail;
+    throw error;
+  }
+  return "accepted";
+};
+const production = {
+  DATABASE_URL: "postgresql://chancery@db.example.org/chancery",
+  CHANCERY_BASE_URL: "https://ca.example.org",
+  CHANCERY_STATUS_URL: "http://status.example.org",
+  CHANCERY_PKCS11_MODULE: "/usr/lib/hsm.so",
+  CHANCERY_PKCS11_TOKEN: "issuing",
+  CHANCERY_PKCS11_PIN_FILE: "/run/secrets/pin",
+};
+
+describe("an evaluation", () => {
+  test("needs nothing but its name, and lies in ./var", () => {
+    const config = loadConfig({ env: { CHANCERY_ENV: "evaluation" }, directory: "/srv/chancery" });
+    expect(config).toMatchObject({
+      dataDir: "/srv/chancery/var",
+      listen: { host: "127.0.0.1", port: 9443 },
+      statusListen: { host: "127.0.0.1", port: 9080 },
+      opsListen: { host: "127.0.0.1", port: 9090 },
+      baseUrl: "https://localhost:9443",
+      statusUrl: "http://localhost:9080",
+      databaseUrl: undefined,
+      pkcs11PinFile: "/srv/chancery/var/issuing.pin",
+    });
+    expect(Object.isFrozen(config)).toBe(true);
+  });
+});
+
+describe("production, which is the default", () => {
+  test("starts with every required option", () => {
+    expect(loadConfig({ env: production, directory })).toMatchObject({ env: "production", databaseUrl: production.DATABASE_URL });
+  });
+
+  test.for(Object.keys(production))("is refused without %s, by its name", (missing) => {
+    const env = Object.fromEntries(Object.entries(production).filter(([name]) => name !== missing));
+    expect(refusal(env)).toBe(`${missing} must be set (its default suits CHANCERY_ENV=evaluation only)`);
+  });
+
+  test("is told everything that is missing at once", () => {
+    for (const name of Object.keys(production)) expect(refusal({})).toContain(name);
+  });
+});
+
+test.for([
+  { name: "an unknown variable", env: { CHANCERY_LISTEM: "127.0.0.1:1" }, says: "CHANCERY_LISTEM is no option" },
+  { name: "an address without a port", env: { CHANCERY_LISTEN: "127.0.0.1" }, says: "CHANCERY_LISTEN must be HOST:PORT" },
+  { name: "a port above 65535", env: { CHANCERY_LISTEN: "127.0.0.1:65536" }, says: "CHANCERY_LISTEN must be HOST:PORT" },
+  {
+    name: "a base URL by plain http",
+    env: { CHANCERY_BASE_URL: "http://ca.example.org" },
+    says: "CHANCERY_BASE_URL must be an https:// URL",
+  },
+  { name: "a base URL with a path", env: { CHANCERY_BASE_URL: "https://ca.example.org/x" }, says: "CHANCERY_BASE_URL must be" },
+  {
+    name: "a status URL by https (RFC 5280 §8)",
+    env: { CHANCERY_STATUS_URL: "https://s.example.org" },
+    says: "CHANCERY_STATUS_URL must be an http:// URL",
+  },
+  { name: "an environment that is none", env: { CHANCERY_ENV: "staging" }, says: "CHANCERY_ENV" },
+  { name: "no session", env: { CHANCERY_PKCS11_SESSIONS: "0" }, says: "CHANCERY_PKCS11_SESSIONS" },
+  { name: "another database", env: { DATABASE_URL: "mysql://x/y" }, says: "DATABASE_URL must begin with postgres://" },
+])("$name is refused by its name", ({ env, says }) => {
+  expect(refusal({ ...production, ...env } as Record<string, string>)).toContain(says);
+});
+
+describe("a configuration file", () => {
+  const file = async (text: string): Promise<string> => {
+    const path = join(directory, "chancery.yaml");
+    await writeFile(path, text);
+    return path;
+  };
+
+  test("holds the same options in camelCase; the environment wins", async () => {
+    const configFile = await file("env: evaluation\nlisten: 0.0.0.0:443\npkcs11Sessions: 4\nbaseUrl: https://ca.example.org\n");
+    const config = loadConfig({ env: { CHANCERY_LISTEN: "[::1]:8443" }, directory, configFile });
+    expect(config).toMatchObject({ listen: { host: "::1", port: 8443 }, pkcs11Sessions: 4, baseUrl: "https://ca.example.org" });
+  });
+
+  test.for([
+    { name: "an unknown option", text: "env: evaluation\nlisten_: x\n", says: "listen_ in the configuration file is no option" },
+    { name: "what is no YAML", text: "a: [", says: "cannot be read" },
+    { name: "a list", text: "- a\n", says: "must hold options in camelCase" },
+    { name: "an option that is a list", text: "listen: [a]\n", says: "must hold options in camelCase" },
+  ])("with $name is refused", async ({ text, says }) => {
+    expect(refusal({}, await file(text))).toContain(says);
+  });
+
+  test("that is not there is refused by its name", () => {
+    expect(refusal({}, "nowhere.yaml")).toContain("nowhere.yaml");
+  });
+});
+
+test("docs/OPERATIONS.md has a row for every option", async () => {
+  const source = await readFile(join(import.meta.dirname, "../src/config.ts"), "utf8");
+  const variables = [...source.matchAll(/variable: "([A-Z0-9_]+)"/g)].map((match) => match[1] ?? "");
+  expect(variables.length).toBeGreaterThan(10);
+  const table = await readFile(join(import.meta.dirname, "../docs/OPERATIONS.md"), "utf8");
+  for (const variable of variables) expect(table).toContain(`| \`${variable}\` |`);
+});
