@@ -30,7 +30,7 @@ export function addInit(program: Command, shell: Shell): void {
     ],
   })
     .addOption(
-      new Option("--organization <name>", "O of both names, 1 to 64 characters; required in production").argParser(parseOrganization),
+      new Option("--organization <name>", "O of both names, 1 to 50 characters; required in production").argParser(parseOrganization),
     )
     .addOption(new Option("--country <code>", "C of both names, ISO 3166-1 alpha-2 (default: XX, none)").argParser(parseCountry))
     .addOption(new Option("--root-key-algorithm <algorithm>", "key of the root").choices(requestKeyAlgorithms).default("P-384"))
@@ -63,9 +63,9 @@ async function init(
 }
 
 function parseOrganization(text: string): string {
-  // ub-organization-name (RFC 5280 Appendix A.1)
-  if (!/^\P{Cc}{1,64}$/u.test(text) || text.trim() !== text)
-    throw new InvalidArgumentError("It is 1 to 64 characters without blanks at the ends.");
+  // Each common name is the organization and up to 13 characters more; ub-common-name is 64 (RFC 5280 Appendix A.1).
+  if (!/^\P{Cc}{1,50}$/u.test(text) || text.trim() !== text)
+    throw new InvalidArgumentError("It is 1 to 50 characters without blanks at the ends.");
   return text;
 }
 
