@@ -8,7 +8,7 @@ export function parseNamespace(text: string): string {
   if (text === "/") return text;
   if (text.length > maxCharacters) throw new Fault("malformed", `the namespace has ${text.length} characters, more than ${maxCharacters}`);
   const [root, ...levels] = text.split("/");
-  if (root !== "") throw new Fault("malformed", `the namespace ${JSON.stringify(text)} does not begin with /`);
+  if (root !== "" || levels.length === 0) throw new Fault("malformed", `the namespace ${JSON.stringify(text)} does not begin with /`);
   if (levels.length > maxLevels) throw new Fault("malformed", `the namespace has ${levels.length} levels, more than ${maxLevels}`);
   const wrong = levels.find((level) => !/^[a-z0-9-]+$/.test(level) || level.startsWith("-") || level.endsWith("-"));
   if (wrong !== undefined)
