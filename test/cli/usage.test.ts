@@ -23,7 +23,7 @@ test.for([
   { args: ["cert", "list", "--status", "good"], says: "valid, revoked, expired" },
   { args: ["cert", "list", "--not-after-before", "tomorrow"], says: "2027-01-31T12:00:00Z" },
   { args: ["init", "--country", "gb"], says: "two capital letters" },
-  { args: ["init", "--organization", ""], says: "1 to 64 characters" },
+  { args: ["init", "--organization", ""], says: "1 to 50 characters" },
   { args: ["init", "--root-key-algorithm", "P-521"], says: "RSA-4096" },
   { args: ["serve"], says: "DATABASE_URL must be set" },
   { args: ["migrate", "--config", "missing.yaml"], says: "missing.yaml cannot be read" },
