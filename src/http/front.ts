@@ -13,6 +13,7 @@ const fixedHeaders = {
   "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
   "referrer-policy": "no-referrer",
 } as const;
+const fixedPairs = Object.entries(fixedHeaders);
 
 /**
  * What the TLS listener serves: the hono application, behind what holds for every request whatever its path. Each request has an id of
@@ -24,7 +25,7 @@ export function front(doors: RestDoors, app: Hono<DoorEnvironment>): Handler {
     handle: (incoming, outgoing) => {
       const requestId = newRequestId(doors);
       outgoing.setHeader("x-request-id", requestId);
-      for (const [name, value] of Object.entries(fixedHeaders)) outgoing.setHeader(name, value);
+      for (const [name, value] of fixedPairs) outgoing.setHeader(name, value);
       const wrong = normalise(incoming);
       if (wrong === undefined) void pass(incoming, outgoing);
       else refuse(outgoing, problemDocument({ code: "malformed", detail: wrong }, { baseUrl: doors.baseUrl, requestId }));

@@ -11,6 +11,8 @@ export type Limits = {
   readonly headersTimeoutMs: number;
   /** From the connection, or the end of the last answer, to the end of the body. */
   readonly requestTimeoutMs: number;
+  /** How long a connection may stand still while its answer is made or read: a client that does not read is not waited for. */
+  readonly stillTimeoutMs: number;
   /** How long an idle connection is kept. */
   readonly keepAliveTimeoutMs: number;
   /** How often the time-outs above are looked at: they come late by as much. */
@@ -28,6 +30,7 @@ export const serviceLimits: Limits = {
   handshakeTimeoutMs: 10_000,
   headersTimeoutMs: 10_000,
   requestTimeoutMs: 15_000,
+  stillTimeoutMs: 60_000,
   keepAliveTimeoutMs: 5_000,
   checkingIntervalMs: 1_000,
   maxRequestsPerSocket: 1_000,
@@ -93,6 +96,7 @@ export async function listen(
   const server = openServer(handle, credentials, limits);
   server.maxConnections = limits.maxConnections;
   server.maxRequestsPerSocket = limits.maxRequestsPerSocket;
+  server.timeout = limits.stillTimeoutMs;
   server.on("clientError", (error, socket) => refuseConnection(handler, error, socket));
   // An expectation we do not know is no reason to refuse (RFC 9110 §10.1.1); 100-continue Node answers itself.
   server.on("checkExpectation", handle);
@@ -141,7 +145,9 @@ function openServer(
 function bind(server: Server, { host, port, option }: ListenAddress): Promise<number> {
   return new Promise((resolve, reject) => {
     const refuse = (error: NodeJS.ErrnoException) =>
-      reject(new Fault("refusedToStart", bindSentence(error, `${host}:${port}`, option), { cause: error }));
+      reject(
+        new Fault("refusedToStart", bindSentence(error, `${host.includes(":") ? `[${host}]` : host}:${port}`, option), { cause: error }),
+      );
     server.once("error", refuse);
     server.listen({ host, port, backlog: 1024 }, () => {
       server.off("error", refuse);

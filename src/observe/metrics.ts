@@ -79,8 +79,11 @@ function isMetricName(name: string): name is MetricName {
 
 function recorder(registry: Registry, name: MetricName, { help, labels, buckets }: Measured) {
   const options = { name, help, labelNames: [...labels], registers: [registry] };
-  const declared = (given: Readonly<Record<string, string>>) =>
-    Object.fromEntries(labels.flatMap((label) => (given[label] === undefined ? [] : [[label, given[label]]])));
+  const declared = (given: Readonly<Record<string, string>>): Record<string, string> => {
+    const kept: Record<string, string> = {};
+    for (const label of labels) if (given[label] !== undefined) kept[label] = given[label];
+    return kept;
+  };
   if (!buckets) {
     const gauge = new Gauge(options);
     return (value: number, given: Readonly<Record<string, string>>) => gauge.set(declared(given), value);

@@ -73,6 +73,24 @@ describe("connections that do not finish are freed, and others are served meanwh
     await Promise.all(sockets.map(ended));
   });
 
+  test("a client that does not read its answer is not waited for", async () => {
+    const { promise: finished, resolve } = Promise.withResolvers<boolean>();
+    const handler: Handler = {
+      ...echo(),
+      handle: (_incoming, outgoing) => {
+        outgoing.on("close", () => resolve(outgoing.writableFinished));
+        outgoing.end(Buffer.alloc(64 * 1024 * 1024));
+      },
+    };
+    await using listener = await listen(anyPort, handler, { limits: { ...serviceLimits, stillTimeoutMs: 200 } });
+    const socket = connect(listener.port, "127.0.0.1");
+    socket.on("error", () => undefined);
+    socket.pause();
+    socket.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    expect(await finished).toBe(false);
+    socket.destroy();
+  });
+
   test("a TLS handshake that never comes", async () => {
     await using listener = await listen(anyPort, echo(), { limits: shortLimits, credentials: await selfSigned("a") });
     const sockets = Array.from({ length: 50 }, () => connect(listener.port, "127.0.0.1"));
@@ -125,6 +143,11 @@ describe("what is no request is refused by the parser, strictly (S-47; RFC 9112 
     const handler: Handler = { ...echo(), handle: (incoming) => handled.push(incoming.method ?? "") };
     await using listener = await listen(anyPort, handler, { limits: shortLimits });
     expect(await exchangeBytes(listener.port, bytes)).toMatch(/^HTTP\/1\.1 400 Bad Request\r\n[^]*malformed$/);
+  });
+
+  test("an expectation that is unknown is passed over (RFC 9110 §10.1.1)", async () => {
+    await using listener = await listen(anyPort, echo());
+    expect((await exchange(listener, { path: "/x", headers: { expect: "miracles" } })).text).toBe("/x");
   });
 
   test("headers of 16 KiB and more are refused as such", async () => {
