@@ -8,6 +8,7 @@ import { lintVectors } from "./lint-vectors.ts";
 import { matrixTable, newMatrix, silentPeers, writeReport, type Run } from "./matrix.ts";
 import { findPeers } from "./peers.ts";
 import { published } from "./published.ts";
+import { readme } from "./readme.ts";
 import { checkout, endOnSignals, startService } from "./service.ts";
 import { verifiers } from "./verifiers.ts";
 import { webServer } from "./web-server.ts";
@@ -30,6 +31,7 @@ async function main(): Promise<boolean> {
     await linters(run, specimens, join(directory, "controls"));
     await lintVectors(run, join(checkout, "test/vectors/lint"));
     await webServer(run, service, directory);
+    await readme(run, directory);
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
