@@ -6,6 +6,7 @@ import { issuers } from "./issuers.ts";
 import { linters } from "./linters.ts";
 import { lintVectors } from "./lint-vectors.ts";
 import { matrixTable, newMatrix, silentPeers, writeReport, type Run } from "./matrix.ts";
+import { newcomer } from "./newcomer.ts";
 import { findPeers } from "./peers.ts";
 import { published } from "./published.ts";
 import { readme } from "./readme.ts";
@@ -31,6 +32,7 @@ async function main(): Promise<boolean> {
     await linters(run, specimens, join(directory, "controls"));
     await lintVectors(run, join(checkout, "test/vectors/lint"));
     await webServer(run, service, directory);
+    await newcomer(run, directory);
     await readme(run, directory);
   } finally {
     await rm(directory, { recursive: true, force: true });
