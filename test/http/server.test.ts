@@ -116,7 +116,7 @@ describe("connections that do not finish are freed, and others are served meanwh
   });
 
   test("the last of as many requests as one connection may send ends it", async () => {
-    await using listener = await listen(anyPort, echo(), { limits: { ...serviceLimits, maxRequestsPerSocket: 3 } });
+    await using listener = await listen(anyPort, echo(), { limits: { ...serviceLimits, maxRequestsPerSocket: 3, keepAliveTimeoutMs: 50 } });
     const text = await exchangeBytes(listener.port, "GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(3));
     expect(text.match(/HTTP\/1\.1 200/g)).toHaveLength(3);
     expect(text.match(/Connection: close/gi)).toHaveLength(1);
