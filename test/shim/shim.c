@@ -224,6 +224,13 @@ static ulong_t sign(ulong_t session, byte_t *data, ulong_t length, byte_t *signa
   return after("C_Sign", result);
 }
 
+/* Whether a template asks for an object of the token, not of the session. */
+static int in_token(const attribute *attributes, ulong_t count) {
+  ulong_t i;
+  for (i = 0; i < count; i += 1) if (attributes[i].type == 1) return attributes[i].length == 1 && *(byte_t *)attributes[i].value;
+  return 0;
+}
+
 static ulong_t generate_key_pair(ulong_t session, mechanism_t *mechanism, attribute *public_attributes, ulong_t public_count,
                                  attribute *private_attributes, ulong_t private_count, ulong_t *public_key, ulong_t *private_key) {
   long fault = before("C_GenerateKeyPair");
@@ -232,6 +239,7 @@ static ulong_t generate_key_pair(ulong_t session, mechanism_t *mechanism, attrib
   result = CALL(GENERATE_KEY_PAIR, ulong_t (*)(ulong_t, mechanism_t *, attribute *, ulong_t, attribute *, ulong_t, ulong_t *, ulong_t *))(
       session, mechanism, public_attributes, public_count, private_attributes, private_count, public_key, private_key);
   write_log("C_GenerateKeyPair", "-", mechanism->mechanism, "-", result);
+  if (!in_token(public_attributes, public_count)) return result;
   /* Half a pair: what is left when a process dies between the two objects. */
   if (result == 0 && fault_of("C_GenerateKeyPair", "half") >= 0) {
     CALL(DESTROY_OBJECT, ulong_t (*)(ulong_t, ulong_t))(session, *private_key);
