@@ -43,11 +43,8 @@ export function auditRow(entry: AuditEntry, { clock, random, node }: AuditWorld)
   return { id, bytes, leafHash: leafHash(bytes) };
 }
 
-/**
- * Hash of a leaf of the audit tree, 32 bytes.
- * @see RFC 6962 §2.1
- */
-export function leafHash(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+/** @see RFC 6962 §2.1 */
+function leafHash(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return new Uint8Array(createHash("sha256").update(leafPrefix).update(bytes).digest());
 }
 

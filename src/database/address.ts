@@ -20,16 +20,15 @@ export type DatabaseAddress = {
  */
 export function parseDatabaseUrl(text: string): DatabaseAddress {
   const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (!url || !["postgres:", "postgresql:"].includes(url.protocol))
-    throw new Fault("refusedToStart", "DATABASE_URL is not a URL of the form postgresql://user@host:port/database");
-  const unknown = [...url.searchParams.keys()].find((name) => !parameters.includes(name));
-  if (unknown !== undefined)
-    throw new Fault("refusedToStart", `DATABASE_URL has the parameter ${unknown}; known are ${parameters.join(", ")}`);
-  const part = (name: string, fallback: string) => url.searchParams.get(name) ?? decodeURIComponent(fallback);
+  if (!url || !["postgres:", "postgresql:"].includes(url.protocol)) throw notUrl();
+  // Not named: behind a "?" that was not encoded it may be half a password.
+  if ([...url.searchParams.keys()].some((name) => !parameters.includes(name)))
+    throw new Fault("refusedToStart", `DATABASE_URL has a parameter that is none of ${parameters.join(", ")}`);
+  const part = (name: string, fallback: string) => url.searchParams.get(name) ?? decoded(fallback);
   const host = part("host", url.hostname.replace(/^\[(.*)\]$/, "$1"));
   const port = Number(part("port", url.port || "5432"));
   const user = part("user", url.username);
-  const database = decodeURIComponent(url.pathname.slice(1)) || user;
+  const database = decoded(url.pathname.slice(1)) || user;
   if (host === "") throw new Fault("refusedToStart", "DATABASE_URL names no host");
   if (!Number.isInteger(port) || port < 1 || port > 65_535)
     throw new Fault("refusedToStart", "DATABASE_URL names a port outside 1 to 65535");
@@ -37,10 +36,22 @@ export function parseDatabaseUrl(text: string): DatabaseAddress {
   return { host, port, user, password: part("password", url.password), database, sslmode: sslmode(part("sslmode", "disable")) };
 }
 
+function notUrl(): Fault {
+  return new Fault("refusedToStart", "DATABASE_URL is not a URL of the form postgresql://user@host:port/database");
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw notUrl();
+  }
+}
+
 const parameters = ["host", "port", "user", "password", "sslmode"];
 
 function sslmode(text: string): DatabaseAddress["sslmode"] {
   if (text === "disable" || text === "require" || text === "verify-full") return text;
   // "prefer" would let an attacker on the wire turn TLS off, and says so only to who reads libpq's manual.
-  throw new Fault("refusedToStart", `DATABASE_URL has sslmode=${text}; known are disable, require and verify-full`);
+  throw new Fault("refusedToStart", "DATABASE_URL has an sslmode that is none of disable, require and verify-full");
 }

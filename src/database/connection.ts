@@ -82,8 +82,8 @@ export function openConnection(address: DatabaseAddress, limits: ConnectionLimit
 
   const destroy = (reason: Error): void => {
     lose(reason);
-    // A reset drops what the kernel still holds: a statement must not reach the server after its caller was told that it failed.
-    if (socket && !address.host.startsWith("/")) socket.resetAndDestroy();
+    // A reset, which TLS does not have, drops what the kernel still holds: a statement must not reach the server after its caller was told that it failed.
+    if (socket && !address.host.startsWith("/") && address.sslmode === "disable") socket.resetAndDestroy();
     else socket?.destroy();
   };
 

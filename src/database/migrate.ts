@@ -6,7 +6,7 @@ import type { Database, Tx } from "./connect.ts";
 import type { Sql } from "./connection.ts";
 
 /** One step of the schema: forward only, run whole in one transaction. */
-export type Migration = { readonly name: string; readonly text: string; readonly sha256: string };
+type Migration = { readonly name: string; readonly text: string; readonly sha256: string };
 
 /**
  * Brings the schema up to this checkout's `migrations/` and gives the names of the files that it ran. Instances may start at once: each file runs in
@@ -39,7 +39,7 @@ export async function pendingMigrations(database: Database, directory = ownMigra
 }
 
 /** The files of a directory in the order of their names, which begin with a number. */
-export async function readMigrations(directory: URL): Promise<readonly Migration[]> {
+async function readMigrations(directory: URL): Promise<readonly Migration[]> {
   const names = (await readdir(directory)).filter((name) => /^\d{4}_[a-z0-9_]+\.sql$/.test(name)).toSorted();
   return Promise.all(
     names.map(async (name) => {
