@@ -124,14 +124,28 @@ function readAttributes(value: DerValue): ReadonlyMap<string, DerValue> {
   return attributes;
 }
 
-// What a CSR may mark critical: subjectAltName is used, the others are understood and set by the profile alone.
-const understood: ReadonlySet<string> = new Set([
-  oid.subjectAltName,
-  oid.basicConstraints,
-  oid.keyUsage,
-  oid.extendedKeyUsage,
-  oid.subjectKeyIdentifier,
+// What a CSR may mark critical: subjectAltName is used, the others are read for their form alone and set by the profile.
+const understood: ReadonlyMap<string, (value: DerValue) => unknown> = new Map<string, (value: DerValue) => unknown>([
+  [oid.subjectAltName, () => undefined],
+  [oid.basicConstraints, requireBasicConstraints],
+  [oid.keyUsage, (value) => readNamedBits(value, "keyUsage")],
+  [oid.extendedKeyUsage, requirePurposes],
+  [oid.subjectKeyIdentifier, (value) => expectTag(value, tag.octetString, "subjectKeyIdentifier")],
 ]);
+
+function requireBasicConstraints(value: DerValue): void {
+  const fields = fieldsOf(value, "basicConstraints");
+  fields.flag("cA");
+  const pathLength = fields.optional(tag.integer);
+  if (pathLength !== undefined) readSmallInteger(pathLength, "pathLenConstraint");
+  fields.end();
+}
+
+function requirePurposes(value: DerValue): void {
+  const { children } = expectTag(value, tag.sequence, "extendedKeyUsage");
+  if (children.length === 0) throw new Fault("malformed", "extendedKeyUsage is empty");
+  for (const purpose of children) readOid(purpose, "KeyPurposeId");
+}
 
 function requestedNames(values: DerValue | undefined): readonly GeneralName[] {
   if (values === undefined) return [];
@@ -149,10 +163,11 @@ function requestedNames(values: DerValue | undefined): readonly GeneralName[] {
     if (opened.has(type)) throw new Fault("malformed", `the extension ${oidName(type)} occurs twice`);
     if (critical && !understood.has(type)) throw new Fault("malformed", `the critical extension ${oidName(type)} is not accepted`);
     // The gate walks the value of what we understand; the rest need only be an OCTET STRING.
-    opened.set(type, understood.has(type) ? openOctetString(value, oidName(type)) : expectTag(value, tag.octetString, "extnValue"));
+    const read = understood.get(type);
+    const inner = read === undefined ? expectTag(value, tag.octetString, "extnValue") : openOctetString(value, oidName(type));
+    read?.(inner);
+    opened.set(type, inner);
   }
-  const keyUsage = opened.get(oid.keyUsage);
-  if (keyUsage !== undefined) readNamedBits(keyUsage, "keyUsage");
   const subjectAltName = opened.get(oid.subjectAltName);
   return subjectAltName === undefined ? [] : distinct(readGeneralNames(subjectAltName));
 }

@@ -1,0 +1,82 @@
+import { createECDH, createHash, generatePrimeSync } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import { keyAlgorithm, spkiFromEcPoint, spkiFromRsa, verificationKey } from "../../src/pki/algorithm.ts";
+import { keyViolations, modulusIsPrime } from "../../src/pki/key-policy.ts";
+import { parseKeyList } from "../../src/pki/published-keys.ts";
+
+function vectors<T>(file: string): T {
+  return JSON.parse(readFileSync(new URL(`../vectors/${file}`, import.meta.url), "utf8")) as T; // our own committed file
+}
+
+type BadKey = { readonly name: string; readonly detail: string; readonly spki: string };
+const bad = vectors<BadKey[]>("keys/bad.json");
+
+test.for(bad)("refuses a key: $name (XK-1, XK-2)", ({ spki, detail }) => {
+  expect(keyViolations(Buffer.from(spki, "hex")).join("; ")).toContain(detail);
+});
+
+test("node:crypto alone would take some of them (TR-2)", () => {
+  const taken = bad.filter(({ spki }) => {
+    try {
+      verificationKey(Buffer.from(spki, "hex"));
+      return true;
+    } catch {
+      return false;
+    }
+  });
+  expect(bad.length).toBeGreaterThanOrEqual(40);
+  expect(taken.map(({ name }) => name)).toEqual(
+    expect.arrayContaining(["RSA, exponent 1", "RSA, modulus with the factor 3", "RSA, the next prime", "RSA, ROCA 2048"]),
+  );
+});
+
+const published = vectors<{ source: string; spki: string }[]>("keys/published.json");
+
+test.for(published)("refuses the key whose private half is printed in $source (trust §7)", ({ spki }) => {
+  expect(keyViolations(Buffer.from(spki, "hex"))).toEqual([expect.stringMatching(/^the private key is published in (RFC|SEC) \d/)]);
+});
+
+test("a modulus that is a prime is told from one that is not", async () => {
+  const prime = Buffer.from(vectors<{ spki: string }>("csr/prime-modulus.json").spki, "hex");
+  expect(keyViolations(prime)).toEqual([]);
+  expect(await modulusIsPrime(prime)).toBe(true);
+  for (const { source, spki } of published) expect(await modulusIsPrime(Buffer.from(spki, "hex")), source).toBe(false);
+});
+
+test("11,000 good keys are taken (XK-4)", () => {
+  const points = (["P-256", "P-384"] as const).flatMap((curve) => {
+    const ecdh = createECDH(curve === "P-256" ? "prime256v1" : "secp384r1");
+    return Array.from({ length: curve === "P-256" ? 9900 : 100 }, (_, index) => {
+      ecdh.setPrivateKey(createHash("sha256").update(`${curve} ${index}`).digest());
+      return spkiFromEcPoint(curve, ecdh.getPublicKey());
+    });
+  });
+  // 46 primes give 1,035 moduli.
+  const primes = Array.from({ length: 46 }, () => generatePrimeSync(1024, { bigint: true }));
+  const moduli = primes.flatMap((left, index) => primes.slice(index + 1).map((right) => Buffer.from((left * right).toString(16), "hex")));
+  const rsa = moduli.map((modulus) => spkiFromRsa(modulus, Uint8Array.of(1, 0, 1)));
+  const good = [...points, ...rsa];
+  expect(good.length).toBeGreaterThan(11_000);
+  expect(good.filter((spki) => keyViolations(spki).length > 0)).toEqual([]);
+  expect(new Set(good.map(keyAlgorithm))).toEqual(new Set(["P-256", "P-384", "RSA-2048"]));
+});
+
+const line = `${"0a".repeat(32)} RFC 1`;
+
+test.for([
+  { name: "upper case", text: `${line.toUpperCase()}\n` },
+  { name: "a hash that is too short", text: `${line.slice(2)}\n` },
+  { name: "no source", text: `${line.slice(0, 64)}\n` },
+  { name: "a comment", text: `# keys\n${line}\n` },
+  { name: "a line twice", text: `${line}\n${line}\n` },
+])("a list of keys with an unusable line stops the start: $name (IN-13, XK-2)", ({ text }) => {
+  expect(() => parseKeyList(text)).toThrow(expect.objectContaining({ code: "refusedToStart" }));
+});
+
+test("a list of keys is read whole", () => {
+  expect([...parseKeyList(`\n${line}\n${line.replaceAll("0a", "0b")}\n`)]).toEqual([
+    ["0a".repeat(32), "RFC 1"],
+    ["0b".repeat(32), "RFC 1"],
+  ]);
+});
