@@ -31,13 +31,15 @@ export type ExtensionValues = {
   readonly urls: { readonly caIssuers: readonly string[]; readonly ocsp: readonly string[]; readonly crl: readonly string[] };
 };
 
-/** Reads all extensions of a certificate. @throws Fault `malformed`, also for one that occurs twice or is critical and not understood. */
+/** Reads all extensions of a certificate. @throws Fault `malformed`, also for one that occurs twice, or that is not understood and must be. */
 export function readExtensions(extensions: readonly Extension[]): ExtensionValues {
   const values = new Map<string, DerValue>();
   for (const { oid: extnID, critical, value } of extensions) {
     if (values.has(extnID)) throw new Fault("malformed", `extension ${extnID} occurs twice`);
     if (critical === false) throw new Fault("malformed", `extension ${extnID} encodes its default value FALSE`);
-    if (critical === true && !understood.has(extnID)) throw new Fault("malformed", `extension ${extnID} is critical and not understood`);
+    // A nameConstraints that is not critical is one all the same.
+    if ((critical === true || extnID === oid.nameConstraints) && !understood.has(extnID))
+      throw new Fault("malformed", `extension ${extnID} is not understood`);
     values.set(extnID, value);
   }
   const read = <T>(extnID: string, reader: (value: DerValue) => T): T | undefined => {

@@ -23,13 +23,13 @@ import {
   readExtensions,
   type ExtensionValues,
 } from "./certificate-extension.ts";
-import { bytesOf, contextTag, fieldsOf, readDer } from "./der.ts";
+import { bytesOf, contextTag, fieldsOf, readDer, type DerValue } from "./der.ts";
 import { readBitString, readSmallInteger, readTime, readUnsigned } from "./der-field.ts";
 import { bitString, explicit, nullValue, octetString, sequence, smallInteger, time, unsignedInteger, type Der } from "./der-writer.ts";
 import { encodeSubjectAltName, type GeneralName } from "./general-name.ts";
 import { ipOctets } from "./ip-address.ts";
 import { encodeName, formatName, relativeNames, type Name } from "./name.ts";
-import { oid } from "./oid.ts";
+import { oid, oidName } from "./oid.ts";
 import { keyUsageFor, type Profile } from "./profile.ts";
 import { explicitValue, readTbsFields, sameBytes, tbsFieldsOf, type TbsFields } from "./tbs-certificate.ts";
 
@@ -144,7 +144,7 @@ export type Certificate = {
 } & ExtensionValues;
 
 /**
- * What a certificate says. Strict: DER, version 3, algorithms and keys that we know, no extension twice, no critical one that we do not.
+ * What a certificate says. Strict: DER, version 3, algorithms and keys that we know, no extension twice, none that is critical and unknown.
  * Judges neither signature, dates nor policy.
  * @throws Fault `malformed`
  * @see RFC 5280 §4.1
@@ -172,13 +172,15 @@ export function certificateOf(fields: TbsFields, tbs: Uint8Array): Certificate {
   if (fields.version === undefined || readSmallInteger(explicitValue(fields.version, "version"), "version") !== 2) {
     throw new Fault("malformed", "the certificate is not of version 3");
   }
+  if (fields.issuerUniqueID || fields.subjectUniqueID) throw new Fault("malformed", "the certificate has a unique identifier");
   const serial = readUnsigned(fields.serialNumber, "serialNumber");
   if (serial.length > 20 || (serial.length === 1 && serial[0] === 0)) {
     throw new Fault("malformed", "serialNumber is not a positive number of at most 20 octets");
   }
   const algorithm = parseAlgorithmIdentifier(bytesOf(fields.signature));
   if (algorithm === undefined) throw new Fault("malformed", "the signature algorithm is not known, or not encoded as it must be");
-  if (relativeNames(fields.issuer).length === 0) throw new Fault("malformed", "issuer is empty");
+  requireStrings(fields.subject, "subject");
+  if (requireStrings(fields.issuer, "issuer") === 0) throw new Fault("malformed", "issuer is empty");
   const subject = bytesOf(fields.subject);
   const spki = bytesOf(fields.subjectPublicKeyInfo);
   return {
@@ -196,6 +198,17 @@ export function certificateOf(fields: TbsFields, tbs: Uint8Array): Certificate {
     ...readExtensions(fields.extensions),
   };
 }
+
+// RFC 5280 Appendix A.1: an attribute that we could show is a DirectoryString, or for some types a PrintableString or IA5String.
+function requireStrings(name: DerValue, what: string): number {
+  const attributes = relativeNames(name).flat();
+  const other = attributes.find(({ value }) => !nameStrings.has(value.tag));
+  if (other !== undefined) throw new Fault("malformed", `the attribute ${oidName(other.oid)} of ${what} is not a string`);
+  return attributes.length;
+}
+
+// UTF8String, NumericString, PrintableString, TeletexString, IA5String, BMPString
+const nameStrings: ReadonlySet<number> = new Set([0x0c, 0x12, 0x13, 0x14, 0x16, 0x1e]);
 
 /**
  * What a second decoder (OpenSSL, through node:crypto) reads in the sealed certificate otherwise than `parseTbsCertificate` reads in the
@@ -234,8 +247,8 @@ function openSslName(der: Uint8Array): string {
 
 function openSslGeneralName({ type, value }: GeneralName): string {
   if (type === "dns") return `DNS:${value}`;
-  // Node quotes what a careless reader would take for the end of the name.
-  if (type === "uri") return /["\\,']/.test(value) ? `URI:${JSON.stringify(value)}` : `URI:${value}`;
+  // Node quotes what could be mistaken for the end of the name; a URI of ours holds no other character that it escapes.
+  if (type === "uri") return /[,']/.test(value) ? `URI:"${value.replaceAll(",", "\\u002c")}"` : `URI:${value}`;
   const octets = ipOctets(value) ?? new Uint8Array();
   if (octets.length === 4) return `IP Address:${value}`;
   const groups = Array.from({ length: 8 }, (_, index) => (((octets[2 * index] ?? 0) << 8) | (octets[2 * index + 1] ?? 0)).toString(16));
