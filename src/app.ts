@@ -57,6 +57,8 @@ export type Service = AsyncDisposable & {
   readonly config: Config;
   readonly ca: Ca;
   readonly access: Access;
+  /** What is done again and again; a run out of turn does no harm. */
+  readonly jobs: readonly Job[];
   /** The listeners as they were opened: port 0 of the configuration has become a real one. */
   readonly listeners: { readonly tls: Listener; readonly status: Listener; readonly ops: Listener };
 };
@@ -85,13 +87,17 @@ export const evaluationPlan: CeremonyPlan = {
 export async function build(config: Config, overrides: Overrides = {}): Promise<Service> {
   await using stack = new AsyncDisposableStack();
   const world = await openWorld(config, overrides, stack);
-  const { database, hsm, clock, events, metrics } = world;
+  const { database, hsm, clock, events } = world;
 
   if (!(await isInitialised(world)) && config.env === "evaluation") await ceremony(world, evaluationPlan);
   if (!(await isInitialised(world))) {
     throw new Fault("refusedToStart", "there is no authority yet: run `chancery init` once, with the root's token at hand");
   }
-  await checkToken(world);
+  const { unusable } = await checkToken(world);
+  if (unusable.length > 0) {
+    const detail = `the token ${hsm.token} does not hold ${unusable.join(", ")} as recorded: its signatures do not verify`;
+    throw new Fault("refusedToStart", `${detail}; restore the token or the database that belongs to it`);
+  }
   await watchHealth(world);
   const authorities = await openAuthorities(database, config.statusUrl);
   const ca = await openCa({ ...world, authorities, guard: tokenGuard });
@@ -116,7 +122,8 @@ export async function build(config: Config, overrides: Overrides = {}): Promise<
     tls.renew(shown(current));
     events.tell("info", "tls.renewed", { notAfter: current.notAfter.toISOString() });
   };
-  stack.use(runJobs(jobs({ ca, database, hsm, metrics, renew }), events));
+  const jobs = periodicJobs({ ca, database, renew });
+  stack.use(runJobs(jobs, events));
   events.tell("info", "service.started", {
     env: config.env,
     tls: tls.port,
@@ -127,7 +134,7 @@ export async function build(config: Config, overrides: Overrides = {}): Promise<
   stack.defer(() => events.tell("info", "service.stopping"));
 
   const held = stack.move();
-  return { config, ca, access, listeners: { tls, status, ops }, [Symbol.asyncDispose]: () => held.disposeAsync() };
+  return { config, ca, access, jobs, listeners: { tls, status, ops }, [Symbol.asyncDispose]: () => held.disposeAsync() };
 }
 
 /**
@@ -294,7 +301,12 @@ function openDoors({ config, world, ca, access }: { config: Config; world: World
     events,
     authenticate: access.authenticate,
     may,
-    issue: (request) => issue(ca, request),
+    issue: async (request) => {
+      const started = performance.now();
+      const issued = await issue(ca, request);
+      events.measure("chancery_issuance_seconds", (performance.now() - started) / 1000, { profile: issued.certificate.profile });
+      return issued;
+    },
     readCertificate: (namespace, serial) => readCertificate(ca, namespace, serial),
     listCertificates: (namespace, query) => listCertificates(ca, namespace, query),
     profiles: () => builtInProfiles,
@@ -312,17 +324,7 @@ function openDoors({ config, world, ca, access }: { config: Config; world: World
   };
 }
 
-function jobs({
-  ca,
-  database,
-  renew,
-}: {
-  ca: Ca;
-  database: Database;
-  hsm: Hsm;
-  metrics: Metrics;
-  renew: () => Promise<void>;
-}): readonly Job[] {
+function periodicJobs({ ca, database, renew }: { ca: Ca; database: Database; renew: () => Promise<void> }): readonly Job[] {
   return [
     { name: "settle", everySeconds: 15, act: async () => void (await settle(ca)) },
     { name: "clock", everySeconds: 10, act: async () => ca.timekeeper.compared(await database.clockSkewSeconds()) },

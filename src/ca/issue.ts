@@ -63,6 +63,9 @@ export async function issue(ca: Ca, request: IssueRequest): Promise<Issued> {
 export async function issueFrom(ca: Ca, authority: SigningAuthority, request: IssueRequest): Promise<Issued> {
   const frozen = ca.profiles.get(request.profile);
   if (!frozen) throw new Fault("policyDenied", `there is no profile ${request.profile}`);
+  if (request.door === "rest" && frozen.profile.kind !== "end-entity") {
+    throw new Fault("policyDenied", `the profile ${request.profile} is for certificates that the service makes for itself`);
+  }
   const lifetimeSeconds = request.lifetimeSeconds ?? frozen.profile.lifetimeSeconds.default;
   const broken = violations(frozen.profile, { names: request.names, keyAlgorithm: request.keyAlgorithm, lifetimeSeconds })[0];
   if (broken) throw new Fault(broken.code, broken.detail);

@@ -36,8 +36,8 @@ const measured: Readonly<Record<MetricName, Measured>> = {
   chancery_database_seconds: { help: "Time of a query or transaction", labels: ["kind"], buckets: seconds },
   chancery_database_group_size: { help: "Acts that shared one commit", labels: ["name"], buckets: [1, 2, 4, 8, 16, 32, 64] },
   chancery_issuance_seconds: {
-    help: "Time of a step of issuing a certificate",
-    labels: ["door", "profile", "step", "outcome"],
+    help: "Time from a judged request to its durable certificate",
+    labels: ["profile"],
     buckets: seconds,
   },
   chancery_http_request_seconds: {
