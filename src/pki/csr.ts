@@ -22,8 +22,8 @@ export type Csr = {
 /** Longest CSR taken, in octets. */
 export const maximumCsrOctets = 16_384;
 
-/** Most names that a CSR may ask for. */
-export const maximumNames = 100;
+// Cap on names: each costs a row and a check later.
+const maximumNames = 100;
 
 /**
  * The key and names of a PKCS#10 request, once its structure, its key and its signature are found good. basicConstraints, keyUsage and

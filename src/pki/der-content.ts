@@ -10,8 +10,8 @@ export function contentProblem(identifier: number, source: Uint8Array, start: nu
   return rule(source, start, end);
 }
 
-/** Longest OBJECT IDENTIFIER taken, in content octets: real ones need fewer than 32. */
-export const maximumOidOctets = 64;
+// Longest OBJECT IDENTIFIER taken, in content octets: real ones need fewer than 32.
+const maximumOidOctets = 64;
 
 type Rule = (source: Uint8Array, start: number, end: number) => string | undefined;
 

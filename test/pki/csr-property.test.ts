@@ -175,7 +175,9 @@ function comparable(type: string, value: string): string {
   return isIPv6(value) ? Buffer.from(ipOctets(value) ?? []).toString("hex") : value;
 }
 
-test("mutated requests are refused with a Fault or read alike by the libraries; these alone take what the gate refuses (F-1, F-4, XG-5)", async () => {
+test("mutated requests are refused with a Fault or read alike by the libraries; these alone take what the gate refuses (F-1, F-4, XG-5)", async ({
+  annotate,
+}) => {
   const seen = { taken: 0, refused: 0, lenient: 0 };
   await fc.assert(
     fc.asyncProperty(mutated, async (info) => {
@@ -193,10 +195,11 @@ test("mutated requests are refused with a Fault or read alike by the libraries; 
         names: csr.names.map(({ type, value }) => `${type}:${comparable(type, value)}`),
       });
     }),
-    { numRuns: 10_000 },
+    { numRuns: 6000 },
   );
-  expect(seen.taken).toBeGreaterThan(500);
-  expect(seen.lenient).toBeGreaterThan(20);
+  await annotate(JSON.stringify(seen));
+  expect(seen.taken).toBeGreaterThan(300);
+  expect(seen.lenient).toBeGreaterThan(10);
 }, 60_000);
 
 test("a request changed in any one bit, or cut anywhere, is refused (F-1)", async () => {
@@ -210,3 +213,20 @@ test("a request changed in any one bit, or cut anywhere, is refused (F-1)", asyn
     { numRuns: 3000 },
   );
 }, 60_000);
+
+test("the libraries alone take many of the malformed requests of the vectors (TR-1)", () => {
+  const malformed = JSON.parse(readFileSync(new URL("malformed.json", vectors), "utf8")) as { name: string; der: string }[]; // our own committed file
+  const taken = malformed
+    .filter(({ der }) => der.length > 8 && der.length < 5000 && libraries(Buffer.from(der, "base64")) !== undefined)
+    .map(({ name }) => name);
+  expect(taken).toEqual(
+    expect.arrayContaining([
+      "version 1",
+      "extensionRequest with two values",
+      "NUL in a dNSName",
+      "the RSA exponent 1",
+      "a CN of type INTEGER",
+    ]),
+  );
+  expect(taken.length).toBeGreaterThan(40);
+});

@@ -143,8 +143,9 @@ test.for([
 test("the request info of other writers is a request", () => {
   const file = new URL("../vectors/csr/good/openssl-P-256.pem", import.meta.url);
   const der = Buffer.from(readFileSync(file, "utf8").replace(/-----.*-----|\n/g, ""), "base64");
-  const info = der.subarray(3, 3 + 3 + (der[5] ?? 0));
-  expect([der[1], info[0], info[1]]).toEqual([0x81, 0x30, 0x81]);
+  // 30 82 …… 30 81 …: the outer header, then the request info with its own.
+  const info = der.subarray(4, 4 + 3 + (der[6] ?? 0));
+  expect([der[1], info[0], info[1]]).toEqual([0x82, 0x30, 0x81]);
   expect(signedKind(info)).toBe("request");
 });
 
@@ -158,12 +159,16 @@ test("OpenSSL agrees which of the certificates above is a CA's", () => {
   }
 });
 
+function longSequence(content: Uint8Array): Buffer {
+  return Buffer.concat([Uint8Array.of(0x30, 0x83, content.length >> 16, (content.length >> 8) & 0xff, content.length & 0xff), content]);
+}
+
 test("a CRL of any size is known by its head", () => {
   const entry = tlv(0x30, hex("020105"), ascii(0x17, "260101000000Z"));
   const entries = Buffer.concat(Array.from({ length: 100_000 }, () => entry));
-  const long = (content: Uint8Array): Buffer =>
-    Buffer.concat([Uint8Array.of(0x30, 0x83, content.length >> 16, (content.length >> 8) & 0xff, content.length & 0xff), content]);
-  expect(signedKind(long(Buffer.concat([hex("020101"), ecdsa, name, ascii(0x17, "260101000000Z"), long(entries)])))).toBe("crl");
+  expect(signedKind(longSequence(Buffer.concat([hex("020101"), ecdsa, name, ascii(0x17, "260101000000Z"), longSequence(entries)])))).toBe(
+    "crl",
+  );
 });
 
 test("no change of octets makes a subordinate of a certificate but one that a strict reader sees (F-1)", () => {
