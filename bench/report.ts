@@ -14,6 +14,8 @@ export type Row = {
 
 /** What a run was: how often and where it measured. */
 export type Circumstances = {
+  /** Processes that were running or waiting when the run began, by the machine's one-minute average. */
+  readonly loadAverage: number;
   readonly rounds: number;
   readonly nodeSignaturesPerSecond: number;
   readonly cores: number;
@@ -45,14 +47,14 @@ export function table(rows: readonly Row[], circumstances: Circumstances): strin
   const header = Object.keys(lines[0] ?? {});
   const cells = [header, header.map(() => "---"), ...lines.map((line) => Object.values(line))];
   const text = cells.map((row) => `| ${row.join(" | ")} |`);
-  const { rounds, nodeSignaturesPerSecond, cores, stepCa } = circumstances;
+  const { rounds, nodeSignaturesPerSecond, cores, loadAverage, stepCa } = circumstances;
   return [
     ...text,
     "",
     `Median of ${rounds}, contestants alternating; ${cores} cores shared with the load client; every key P-256, every request over TLS 1.3 and HTTP/1.1, kept alive.`,
     `Ours is durable in PostgreSQL and signs in a token${stepCa ? "; step-ca keeps its rows in its embedded store and its key in memory" : ""}.`,
     ...aims(rows),
-    `Calibration: ${nodeSignaturesPerSecond.toFixed(0)} P-256 signatures per second by Node's own crypto on one thread.`,
+    `Calibration: ${nodeSignaturesPerSecond.toFixed(0)} P-256 signatures per second by Node's own crypto on one thread; load average ${loadAverage.toFixed(1)} when the run began.`,
   ].join("\n");
 }
 

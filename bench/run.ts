@@ -1,6 +1,6 @@
 import { generateKeyPairSync, sign, X509Certificate } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
-import { availableParallelism, tmpdir } from "node:os";
+import { availableParallelism, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { issue } from "../conformance/certificates.ts";
@@ -27,6 +27,7 @@ const tell = (line: string): void => void process.stdout.write(`${line}\n`);
 
 /** Issuance over REST beside its baselines, all in one run: the token alone, the HSM client alone, and step-ca where its build is cached. */
 async function main(): Promise<void> {
+  const [loadAverage = 0] = loadavg();
   const directory = await mkdtemp(join(tmpdir(), "chancery-bench-"));
   await using cleanup = new AsyncDisposableStack();
   cleanup.defer(() => rm(directory, { recursive: true, force: true }));
@@ -64,7 +65,8 @@ async function main(): Promise<void> {
       }
     }
   }
-  const circumstances = { rounds, nodeSignaturesPerSecond: nodeSignatures(), cores: availableParallelism(), stepCa: stepCa !== undefined };
+  const machine = { cores: availableParallelism(), loadAverage, nodeSignaturesPerSecond: nodeSignatures() };
+  const circumstances = { rounds, stepCa: stepCa !== undefined, ...machine };
   await writeBenchReport(join(checkout, "bench/report"), rows, circumstances);
   tell(`\n${table(rows, circumstances)}`);
 }
