@@ -35,7 +35,7 @@ export async function parseCsr(bytes: Uint8Array): Promise<Csr> {
   if (bytes.length > maximumCsrOctets)
     throw new Fault("tooLarge", `the CSR has ${bytes.length} octets; at most ${maximumCsrOctets} are taken`);
   // A copy: the caller's buffer may change while the signature is verified.
-  const der = Uint8Array.from(bytes);
+  const der = new Uint8Array(bytes);
   const { spki, keyAlgorithm: algorithm, names, signed } = asBadCsr(() => readRequest(der));
   const key = asBadCsr(() => verificationKey(spki));
   if (!(await verifySignature(key, signed.algorithm, signed.bytes, signed.signature))) {

@@ -3,21 +3,31 @@ import { contentOf, expectTag, tag, type DerValue } from "./der.ts";
 
 /** Dotted decimal of an OBJECT IDENTIFIER. @throws Fault `malformed` */
 export function readOid(value: DerValue | undefined, what: string): string {
-  const content = contentOf(expectTag(value, tag.objectIdentifier, what));
-  const arcs: string[] = [];
+  const { source, contentStart, end } = expectTag(value, tag.objectIdentifier, what);
+  let dotted = "";
   let arc = 0;
-  let wide = 0n;
-  for (const octet of content) {
-    // An arc of 2.25 has 128 bits (X.667); numbers carry the short ones.
-    if (arc >= 2 ** 45) wide = wide === 0n ? BigInt(arc) : wide;
-    if (wide > 0n) wide = wide * 128n + BigInt(octet & 0x7f);
-    else arc = arc * 128 + (octet & 0x7f);
+  for (let index = contentStart; index < end; index++) {
+    const octet = source[index] ?? 0;
+    // An arc of 2.25 has 128 bits (X.667): beyond what a number holds.
+    if (arc >= 2 ** 45) return wideOid(source.subarray(contentStart, end));
+    arc = arc * 128 + (octet & 0x7f);
     if (octet >= 0x80) continue;
-    if (arcs.length > 0) arcs.push(wide > 0n ? wide.toString() : arc.toString());
-    else if (wide > 0n) arcs.push("2", (wide - 80n).toString());
-    else arcs.push(...firstArcs(arc));
+    if (dotted !== "") dotted += `.${arc}`;
+    else dotted = arc < 80 ? `${arc < 40 ? 0 : 1}.${arc % 40}` : `2.${arc - 80}`;
     arc = 0;
-    wide = 0n;
+  }
+  return dotted;
+}
+
+function wideOid(content: Uint8Array): string {
+  const arcs: bigint[] = [];
+  let arc = 0n;
+  for (const octet of content) {
+    arc = arc * 128n + BigInt(octet & 0x7f);
+    if (octet >= 0x80) continue;
+    if (arcs.length > 0) arcs.push(arc);
+    else arcs.push(...(arc < 80n ? [arc / 40n, arc % 40n] : [2n, arc - 80n]));
+    arc = 0n;
   }
   return arcs.join(".");
 }
@@ -68,14 +78,18 @@ export function readNamedBits(value: DerValue | undefined, what: string): readon
  * @see RFC 5280 §4.1.2.5
  */
 export function readTime(value: DerValue | undefined, what: string): Date {
-  if (value?.tag !== tag.utcTime) expectTag(value, tag.generalizedTime, what);
-  const text = value === undefined ? "" : ascii.decode(contentOf(value));
   const short = value?.tag === tag.utcTime;
-  const written = short ? `${Number(text.slice(0, 2)) < 50 ? "20" : "19"}${text}` : text;
-  const iso = written.replace(/^(....)(..)(..)(..)(..)(..)Z$/, "$1-$2-$3T$4:$5:$6.000Z");
-  const time = new Date(iso);
-  if (Number.isNaN(time.getTime()) || time.toISOString() !== iso) throw new Fault("malformed", `${what} is no date: ${text}`);
-  if (!short && time.getUTCFullYear() < 2050) throw new Fault("malformed", `${what} is a GeneralizedTime before 2050`);
+  const { source, contentStart, end } = short ? value : expectTag(value, tag.generalizedTime, what);
+  const two = (fromEnd: number): number => (source[end - fromEnd] ?? 0) * 10 + (source[end - fromEnd + 1] ?? 0) - 48 * 11;
+  const years = two(13);
+  const year = short ? years + (years < 50 ? 2000 : 1900) : years + 100 * two(15);
+  const [month, day, hour, minute, second] = [two(11), two(9), two(7), two(5), two(3)];
+  const time = new Date(Date.UTC(2000, month - 1, day, hour, minute, second));
+  // Date.UTC takes years below 100 for those of the 20th century.
+  time.setUTCFullYear(year, month - 1, day);
+  const real = hour < 24 && minute < 60 && second < 60 && time.getUTCMonth() === month - 1 && time.getUTCDate() === day;
+  if (!real) throw new Fault("malformed", `${what} is no date: ${ascii.decode(source.subarray(contentStart, end))}`);
+  if (!short && year < 2050) throw new Fault("malformed", `${what} is a GeneralizedTime before 2050`);
   return time;
 }
 
@@ -104,8 +118,3 @@ const decoders: { readonly [identifier: number]: { decode(bytes: Uint8Array): st
   0x1b: utf8,
   0x1e: new TextDecoder("utf-16be", { fatal: true, ignoreBOM: true }),
 };
-
-function firstArcs(joined: number): readonly string[] {
-  const first = Math.min(2, Math.floor(joined / 40));
-  return [first.toString(), (joined - first * 40).toString()];
-}

@@ -52,7 +52,7 @@ function openBlock(label: string, labels: readonly string[], nested: boolean): {
 export function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
   const bytes = Buffer.from(text, "base64");
   if (text === "" || bytes.toString("base64") !== text) throw new Fault("malformed", "the base64 is not canonical");
-  return Uint8Array.from(bytes);
+  return new Uint8Array(bytes);
 }
 
 function base64(bytes: Uint8Array): string {
