@@ -21,7 +21,7 @@ import { startEmbedded } from "./database/embedded.ts";
 import { migrate } from "./database/migrate.ts";
 import { Fault } from "./fault.ts";
 import { openHsm } from "./hsm/client.ts";
-import type { Doors } from "./http/doors.ts";
+import type { Doors, Verdict } from "./http/doors.ts";
 import { front } from "./http/front.ts";
 import { opsListener } from "./http/ops/listener.ts";
 import { restDoor } from "./http/rest/door.ts";
@@ -254,9 +254,12 @@ async function writeTrust(config: Config, { authorities }: Pick<Ca, "authorities
   const all = [...authorities.values()];
   const roots = all.filter(({ kind }) => kind === "root").map(({ certificate }) => certificate);
   const issuers = all.filter(({ kind }) => kind === "issuing").map(({ certificate }) => certificate);
-  const pem = (certificates: readonly Uint8Array[]) => certificates.map((der) => encodePem("CERTIFICATE", der)).join("");
   await replaceFile(join(config.dataDir, "root.pem"), pem(roots), 0o644);
   await replaceFile(join(config.dataDir, "chain.pem"), pem(issuers), 0o644);
+}
+
+function pem(certificates: readonly Uint8Array[]): string {
+  return certificates.map((der) => encodePem("CERTIFICATE", der)).join("");
 }
 
 async function replaceFile(file: string, text: string, mode: number): Promise<void> {
@@ -294,7 +297,6 @@ function shown({ chain, key }: ServiceCertificate): { certificate: string; key: 
 
 function openDoors({ config, world, ca, access }: { config: Config; world: World; ca: Ca; access: Access }): Doors {
   const { random, events, metrics, database, hsm } = world;
-  const sound = (problem: string | undefined, detail: string) => ({ ready: problem === undefined, detail: problem ?? detail });
   return {
     baseUrl: config.baseUrl,
     random,
@@ -317,11 +319,16 @@ function openDoors({ config, world, ca, access }: { config: Config; world: World
     issueChecks: [
       { name: "database", run: () => database.health() },
       { name: "hsm", run: () => hsm.health() },
-      { name: "clock", run: () => sound(ca.timekeeper.problem(), "the clock agrees with the database's") },
+      { name: "clock", run: () => clockVerdict(ca) },
     ],
     statusChecks: [{ name: "authorities", run: () => ({ ready: ca.authorities.size > 0, detail: `${ca.authorities.size} in memory` }) }],
     metrics: () => metrics.render(),
   };
+}
+
+function clockVerdict({ timekeeper }: Ca): Verdict {
+  const problem = timekeeper.problem();
+  return { ready: problem === undefined, detail: problem ?? "the clock agrees with the database's" };
 }
 
 function periodicJobs({ ca, database, renew }: { ca: Ca; database: Database; renew: () => Promise<void> }): readonly Job[] {

@@ -48,11 +48,13 @@ type Import = { readonly from: string; readonly typesOnly: boolean };
 
 /** Static and dynamic imports of a file, told apart from imports of types, which disappear when types are stripped. */
 function imports(text: string): Import[] {
-  const specifiers = (code: string): Set<string> =>
-    new Set([...code.matchAll(/(?:from|import)\s*\(?\s*"([^"]+)"/g)].map((match) => match[1] ?? ""));
   const values = specifiers(stripTypeScriptTypes(text).replace(/^\s*(?:\/\/|\*|\/\*).*$/gm, ""));
   const typed = [...text.matchAll(/import type [^;]*?from "([^"]+)"/g)].map((match) => match[1] ?? "");
   return [...new Set([...values, ...typed])].map((from) => ({ from, typesOnly: !values.has(from) }));
+}
+
+function specifiers(code: string): Set<string> {
+  return new Set([...code.matchAll(/(?:from|import)\s*\(?\s*"([^"]+)"/g)].map((match) => match[1] ?? ""));
 }
 
 function part(file: string): string {

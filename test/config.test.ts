@@ -83,13 +83,13 @@ test.for([
   expect(refusal({ ...production, ...env } as Record<string, string>)).toContain(says);
 });
 
-describe("a configuration file", () => {
-  const file = async (text: string): Promise<string> => {
-    const path = join(directory, "chancery.yaml");
-    await writeFile(path, text);
-    return path;
-  };
+async function file(text: string): Promise<string> {
+  const path = join(directory, "chancery.yaml");
+  await writeFile(path, text);
+  return path;
+}
 
+describe("a configuration file", () => {
   test("holds the same options in camelCase; the environment wins", async () => {
     const configFile = await file("env: evaluation\nlisten: 0.0.0.0:443\npkcs11Sessions: 4\nbaseUrl: https://ca.example.org\n");
     const config = loadConfig({ env: { CHANCERY_LISTEN: "[::1]:8443" }, directory, configFile });

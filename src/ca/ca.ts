@@ -49,7 +49,6 @@ export async function openCa(world: CaWorld): Promise<Ca> {
   const { database, clock, events, guard } = world;
   const profiles = await freezeProfiles(database, clock);
   const lastSignedAt = await database.read(lastIntentAt);
-  const key = (row: { readonly serial: Uint8Array }): string => Buffer.from(row.serial).toString("hex");
   return {
     ...world,
     profiles,
@@ -59,7 +58,7 @@ export async function openCa(world: CaWorld): Promise<Ca> {
       name: "intent",
       maximum: 64,
       events,
-      key,
+      key: hexSerial,
       flush: (rows) => database.read((sql) => recordIntents(sql, rows, guard)),
       reread: (rows) => database.read((sql) => standingIntents(sql, rows)),
     }),
@@ -67,9 +66,13 @@ export async function openCa(world: CaWorld): Promise<Ca> {
       name: "certificate",
       maximum: 64,
       events,
-      key,
+      key: hexSerial,
       flush: (rows) => database.read((sql) => recordCertificates(sql, rows)),
       reread: (rows) => database.read((sql) => standingCertificates(sql, rows)),
     }),
   };
+}
+
+function hexSerial({ serial }: { readonly serial: Uint8Array }): string {
+  return Buffer.from(serial).toString("hex");
 }

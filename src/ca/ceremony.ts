@@ -40,8 +40,8 @@ const principal = { id: "system", namespace };
  */
 export async function holdCeremony(world: CeremonyWorld, plan: CeremonyPlan): Promise<void> {
   const custody = (hsm: Hsm) => ({ ...world, hsm });
-  const key = (hsm: Hsm, name: string, algorithm: KeyAlgorithm, purposes: readonly Purpose[]) =>
-    generateKeyPair(custody(hsm), { name, algorithm, purposes, namespace, principal: principal.id });
+  const key = (hsm: Hsm, keyName: string, algorithm: KeyAlgorithm, purposes: readonly Purpose[]) =>
+    generateKeyPair(custody(hsm), { name: keyName, algorithm, purposes, namespace, principal: principal.id });
 
   const rootKey = await key(world.rootHsm, "root-1", plan.rootKeyAlgorithm, ["subordinate", "crl", "binding"]);
   const issuingKey = await key(world.hsm, "issuing-1", plan.issuingKeyAlgorithm, ["certificate", "crl", "binding"]);

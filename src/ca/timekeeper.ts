@@ -2,7 +2,7 @@ import { Fault } from "../fault.ts";
 import type { Clock } from "../ports/clock.ts";
 
 /** How far the service's clock may be from the database's before it signs nothing. */
-export const maximumSkewSeconds = 5;
+const maximumSkewSeconds = 5;
 
 /**
  * Times for what is signed. A clock that stands behind what was signed before, or away from the database's, gives none: a certificate's

@@ -87,4 +87,3 @@ export type HsmHealth = {
   readonly queued: number;
   readonly sessions: number;
 };
-

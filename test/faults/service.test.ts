@@ -162,21 +162,21 @@ describe.runIf(shimAvailable)("the PIN", () => {
 });
 
 describe("the database fails under the service", () => {
-  let ground: Ground;
+  let shared: Ground;
   let proxy: DatabaseProxy;
   let chancery: TestService;
   let csr: string;
   beforeAll(async () => {
-    ground = await freshGround();
-    proxy = await startProxy(ground.databaseUrl);
-    const config = loadConfig({ env: { ...ground.env, DATABASE_URL: proxy.url }, directory: ground.directory });
-    chancery = await startService({}, { ...ground, config });
+    shared = await freshGround();
+    proxy = await startProxy(shared.databaseUrl);
+    const config = loadConfig({ env: { ...shared.env, DATABASE_URL: proxy.url }, directory: shared.directory });
+    chancery = await startService({}, { ...shared, config });
     csr = (await opensslRequest("database.example.org")).csr;
   });
   afterAll(async () => {
     await chancery[Symbol.asyncDispose]();
     await proxy[Symbol.asyncDispose]();
-    await ground[Symbol.asyncDispose]();
+    await shared[Symbol.asyncDispose]();
   });
 
   test("gone mid-request: 503 databaseUnavailable with Retry-After; back: served again, nothing acknowledged lost", async () => {
