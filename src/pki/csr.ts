@@ -108,7 +108,7 @@ function readAlgorithm(value: DerValue, key: KeyAlgorithm): SignatureAlgorithm {
   return algorithm;
 }
 
-// Each attribute type once, with its SET of values. RFC 2986 §4.1; RFC 5652 §5.3 says of such sets that a type must not repeat.
+// Each attribute type once, with its SET of values (RFC 2986 §4.1): of a type that repeats, libraries read the first or the last.
 function readAttributes(value: DerValue): ReadonlyMap<string, DerValue> {
   requireSetOrder(value, "attributes");
   const attributes = new Map<string, DerValue>();

@@ -26,7 +26,7 @@ function toHex(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString("hex");
 }
 
-// facts of RFC 5758 §3.2 and RFC 4055 §5
+// RFC 5758 §3.2, RFC 4055 §5
 const identifiers = [
   { algorithm: "ecdsa-with-SHA256", der: "300a06082a8648ce3d040302" },
   { algorithm: "ecdsa-with-SHA384", der: "300a06082a8648ce3d040303" },

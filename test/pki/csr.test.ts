@@ -49,7 +49,7 @@ test.for(json<Unusual[]>("unusual.json"))("takes $name (XG-4)", async ({ der, na
   expect(csr.names.map((name) => name.value)).toEqual(names);
 });
 
-test("refuses a request whose key is a prime modulus, though it proves possession (trust §7)", async () => {
+test("refuses a request whose key is a prime modulus, though it proves possession (XK-2)", async () => {
   const { der } = json<{ der: string }>("prime-modulus.json");
   expect(await refusal(() => parseCsr(Buffer.from(der, "base64")))).toMatchObject({ code: "badCSR", detail: "the RSA modulus is a prime" });
 });

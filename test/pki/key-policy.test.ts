@@ -33,7 +33,7 @@ test("node:crypto alone would take some of them (TR-2)", () => {
 
 const published = vectors<{ source: string; spki: string }[]>("keys/published.json");
 
-test.for(published)("refuses the key whose private half is printed in $source (trust §7)", ({ spki }) => {
+test.for(published)("refuses the key whose private half is printed in $source (XK-2)", ({ spki }) => {
   expect(keyViolations(Buffer.from(spki, "hex"))).toEqual([expect.stringMatching(/^the private key is published in (RFC|SEC) \d/)]);
 });
 
