@@ -199,7 +199,7 @@ test("mutated requests are refused with a Fault or read alike by the libraries; 
   );
   await annotate(JSON.stringify(seen));
   expect(seen.taken).toBeGreaterThan(300);
-  expect(seen.lenient).toBeGreaterThan(10);
+  expect(seen.lenient).toBeGreaterThan(5);
 }, 60_000);
 
 test("a request changed in any one bit, or cut anywhere, is refused (F-1)", async () => {
