@@ -3,6 +3,7 @@ import type { Events } from "../ports/events.ts";
 import type { FoundKey, Hsm, HsmHealth, KeyReference, KeySpecification, Priority, Purpose, TokenKey } from "../ports/hsm.ts";
 import { Breaker } from "./breaker.ts";
 import type { FrameFromHost, HostAnswer, HostCall } from "./frame.ts";
+import { keyLabel } from "./key-label.ts";
 import { HealthWatch } from "./health-watch.ts";
 import { PriorityQueue } from "./queue.ts";
 import { Supervisor } from "./supervisor.ts";
@@ -114,6 +115,7 @@ class TokenClient implements Hsm {
   }
 
   async generate(specification: KeySpecification): Promise<TokenKey> {
+    keyLabel(specification.name, specification.purposes);
     return this.#enter({ act: "generate", specification }, { priority: "background" });
   }
 
@@ -188,7 +190,9 @@ class TokenClient implements Hsm {
         resolve: (answer) => resolve(answer as HostAnswer[Call["act"]]),
         reject,
       };
-      if (!this.#queue.add(pending, priority)) {
+      // Readiness is asked of the token, not of the length of the queue.
+      if (probe) this.#queue.addFirst(pending, priority);
+      else if (!this.#queue.add(pending, priority)) {
         clearTimeout(pending.timer);
         return reject(new Fault("busy", `${this.#queue.length} signatures wait for token ${this.token}, which is the most allowed`));
       }
@@ -264,6 +268,9 @@ class TokenClient implements Hsm {
         this.#events.tell("error", "hsm.call.failed", { token: this.token, act, detail });
         return this.#reject(pending, unavailable(this.token, detail));
       case "pin":
+        this.#events.tell("error", "hsm.pin.refused", { token: this.token, detail });
+        this.#supervisor.refuse(detail);
+        return this.#giveUp(pending, detail);
       case "device":
         this.#events.tell("warn", "hsm.call.failed", { token: this.token, act, detail });
         this.#retry(pending, detail);

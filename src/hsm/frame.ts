@@ -50,7 +50,7 @@ export type FrameToHost =
 export type FailureClass = "refused" | "fatal" | "missing" | "device" | "pin";
 
 /** Why a host could not open its token. */
-export type OpeningFailure = "module" | "token" | "pin" | "algorithm" | "device";
+export type OpeningFailure = "module" | "token" | "pin" | "device";
 
 /** Frames from the host. */
 export type FrameFromHost =

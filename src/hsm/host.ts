@@ -18,10 +18,13 @@ let signer: Signer | undefined;
 process.on("SIGINT", () => {});
 process.on("SIGTERM", () => {});
 process.on("disconnect", leave);
-process.on("message", (frame: FrameToHost) => {
-  if (frame.frame === "open") void open(frame.opening);
-  else if (frame.frame === "call") void serve(frame.id, frame.call);
-  else process.disconnect();
+// One token for the whole life of the process: the first frame opens it, and no later one opens another.
+process.once("message", (first: FrameToHost) => {
+  if (first.frame === "open") void open(first.opening);
+  process.on("message", (frame: FrameToHost) => {
+    if (frame.frame === "call") void serve(frame.id, frame.call);
+    else if (frame.frame === "stop") process.disconnect();
+  });
 });
 
 async function open(opening: Opening): Promise<void> {

@@ -1,13 +1,14 @@
 import pkcs11js from "pkcs11js";
 import type { Attribute, Handle, PKCS11 } from "pkcs11js";
 
+import type { KeyAlgorithm } from "../pki/algorithm.ts";
 import { spkiFromEcPoint, spkiFromRsa } from "../pki/algorithm.ts";
 import type { FoundKey, KeyEvidence, KeySpecification, TokenKey } from "../ports/hsm.ts";
 import { asReturnError, attempt, HostFailure, ReturnError } from "./host-failure.ts";
 import { attributeText, generationMechanism, keyParameters, privateAttributes, publicAttributes, template } from "./key-attribute.ts";
 import type { KeyAttribute } from "./key-attribute.ts";
 import { algorithmOf, findObjects, readAttribute } from "./key-handle.ts";
-import { mechanisms } from "./mechanism.ts";
+import { mechanisms, signingMechanism } from "./mechanism.ts";
 import type { OpenToken } from "./open-token.ts";
 import { returnName } from "./return-value.ts";
 
@@ -21,6 +22,7 @@ export async function generateKey(token: OpenToken, key: KeySpecification): Prom
     const found = count(token.library, session, key.ckaId);
     if (found.privateKeys + found.publicKeys > 0)
       throw new HostFailure("refused", `an object of the token has CKA_ID ${key.ckaId} already`);
+    requireMechanisms(token, key.algorithm);
     const allowed = takesAllowedMechanisms(token.library, session, key);
     const supported = (name: string): boolean => name !== "CKA_ALLOWED_MECHANISMS" || allowed;
     await generatePair(token.library, session, {
@@ -71,6 +73,15 @@ export async function destroyKey(token: OpenToken, ckaId: string): Promise<undef
       throw new HostFailure("fatal", `an object with CKA_ID ${ckaId} was destroyed and is still there`);
     return undefined;
   });
+}
+
+/** What a token offers is known from its list, not from how a call fails. */
+function requireMechanisms({ library, slot }: OpenToken, algorithm: KeyAlgorithm): void {
+  const offered = attempt("C_GetMechanismList", () => library.C_GetMechanismList(slot)) ?? [];
+  for (const mechanism of [generationMechanism(algorithm), signingMechanism(algorithm)]) {
+    if (!offered.includes(mechanism))
+      throw new HostFailure("refused", `the token does not offer ${algorithm}: it lacks mechanism 0x${mechanism.toString(16)}`);
+  }
 }
 
 function count(library: PKCS11, session: Handle, ckaId: string): FoundKey {

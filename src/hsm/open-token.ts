@@ -6,7 +6,6 @@ import type { Handle, PKCS11, TokenInfo } from "pkcs11js";
 
 import type { Opening } from "./frame.ts";
 import { attempt, OpeningError, ReturnError } from "./host-failure.ts";
-import { mechanisms } from "./mechanism.ts";
 import { returnName } from "./return-value.ts";
 import { SessionPool } from "./session-pool.ts";
 
@@ -23,8 +22,8 @@ export type OpenToken = {
 /**
  * Loads the module, finds the token by its label, opens the pool and logs in, once.
  *
- * CKR_GENERAL_ERROR while several processes start on one token means that another was writing: the module is finalised and initialised
- * again, up to five times. A refused PIN is final: real tokens lock after a few.
+ * CKR_GENERAL_ERROR or a missing token, while several processes start on one, can mean that another was writing: the module is finalised
+ * and initialised again, up to five times. A refused PIN is final: real tokens lock after a few.
  * @param tell told of what an operator should know: fewer sessions, a PIN count that is low.
  * @throws OpeningError with a sentence for the operator.
  */
@@ -37,9 +36,7 @@ export async function openToken(
     try {
       return openOnce(library, opening, tell);
     } catch (error) {
-      if (!(error instanceof ReturnError)) throw error;
-      const again = error.code === generalError ? tries <= 5 : error.code === userPinNotInitialized && tries === 1;
-      if (!again) throw openingError(error);
+      if (tries > retriesOf(error)) throw error instanceof ReturnError ? openingError(error) : error;
       finalize(library);
       await pause(randomInt(10, 100));
     }
@@ -48,6 +45,13 @@ export async function openToken(
 
 const generalError = 0x05;
 const userPinNotInitialized = 0x102;
+
+/** How often an error of a start is looked at again: another process that logs in at this moment shows the token half-written, or not at all. */
+function retriesOf(error: unknown): number {
+  if (error instanceof ReturnError && error.code === generalError) return 5;
+  if (error instanceof ReturnError && error.code === userPinNotInitialized) return 1;
+  return error instanceof OpeningError && error.failure === "token" ? 5 : 0;
+}
 
 function load(path: string): PKCS11 {
   const library = new pkcs11js.PKCS11();
@@ -63,7 +67,6 @@ function openOnce(library: PKCS11, opening: Opening, tell: Parameters<typeof ope
   // Without CKF_OS_LOCKING_OK the calls of the thread pool meet in a module that does not lock.
   attempt("C_Initialize", () => library.C_Initialize({ flags: pkcs11js.CKF_OS_LOCKING_OK }));
   const { slot, information } = findToken(library, opening.token);
-  requireMechanisms(library, slot, opening.token);
   requireTriesLeft(information, tell);
   const sessions = new SessionPool(library, slot, {
     wanted: opening.sessions,
@@ -95,13 +98,6 @@ function findToken(library: PKCS11, label: string): { slot: Handle; information:
     "token",
     `${match ? `${others.length + 1} tokens have` : "no token has"} the label "${label}"; the module shows ${found.length === 0 ? "no token" : found.join(", ")}`,
   );
-}
-
-function requireMechanisms(library: PKCS11, slot: Handle, label: string): void {
-  const offered = new Set(attempt("C_GetSlotList", () => library.C_GetMechanismList(slot)));
-  const needed = ["CKM_EC_KEY_PAIR_GEN", "CKM_ECDSA", "CKM_RSA_PKCS_KEY_PAIR_GEN", "CKM_RSA_PKCS"] as const;
-  const lacking = needed.filter((name) => !offered.has(mechanisms[name]));
-  if (lacking.length > 0) throw new OpeningError("algorithm", `token "${label}" does not offer ${lacking.join(", ")}`);
 }
 
 function requireTriesLeft({ flags }: TokenInfo, tell: Parameters<typeof openToken>[1]): void {

@@ -16,6 +16,7 @@ export type Call =
   | "C_Initialize"
   | "C_GetSlotList"
   | "C_GetTokenInfo"
+  | "C_GetMechanismList"
   | "C_OpenSession"
   | "C_Login"
   | "C_SignInit"

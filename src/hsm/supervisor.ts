@@ -87,6 +87,12 @@ export class Supervisor {
     this.#host?.kill("SIGKILL");
   }
 
+  /** Kills the host and starts no other: the token refused the PIN. */
+  refuse(detail: string): void {
+    this.#refusal = detail;
+    this.kill(detail);
+  }
+
   /** The token has signed: the next host, should one be needed, starts at once. */
   worked(): void {
     this.#backoffMs = shortestBackoffMs;
@@ -117,12 +123,20 @@ export class Supervisor {
       threads: opening.sessions + 4,
     });
     this.#host = host;
+    if (this.#stopping.signal.aborted) {
+      host.kill("SIGKILL");
+      return { frame: "notOpened", failure: "device", detail: "the service is stopping" };
+    }
     const result = await new Promise<OpeningResult>((resolve) => {
       const late = setTimeout(() => {
         resolve({ frame: "notOpened", failure: "device", detail: `the token did not open within ${openDeadlineMs} ms` });
         host.kill("SIGKILL");
       }, openDeadlineMs);
-      host.once("error", (error) => resolve({ frame: "notOpened", failure: "device", detail: error.message }));
+      host.once("error", (error) => {
+        resolve({ frame: "notOpened", failure: "device", detail: error.message });
+        // A process that could not be started has no exit either.
+        if (host.pid === undefined) this.#ended(host);
+      });
       host.once("exit", () => {
         clearTimeout(late);
         resolve({
@@ -199,6 +213,5 @@ const remedies: Readonly<Record<OpeningFailure, string>> = {
   module: "set CHANCERY_PKCS11_MODULE to the path of a PKCS#11 module",
   token: "set CHANCERY_PKCS11_TOKEN to the label of the token",
   pin: "put the token's PIN into the file that CHANCERY_PKCS11_PIN_FILE names",
-  algorithm: "use a token that offers it",
   device: "see that the token answers",
 };

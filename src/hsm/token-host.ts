@@ -25,12 +25,12 @@ function serve(request: TokenRequest): TokenAnswer {
       const problem = initialise({ library, module }, request);
       if (problem) return problem;
     }
-    return { tokens: tokensOf(module).map(({ description }) => description) };
+    const tokens = tokensOf(module).map(({ description }) => description);
+    module.finalize();
+    return { tokens };
   } catch (error) {
     const code = returnCodeOf(error);
     return { failure: "token", detail: code === undefined ? String(error) : `the PKCS#11 module answered ${returnName(code)}` };
-  } finally {
-    module.finalize();
   }
 }
 
