@@ -12,7 +12,9 @@ export function takeDataDirectory(dataDir: string): Disposable {
     mkdirSync(dataDir, { recursive: true, mode: 0o700 });
     statSync(dataDir);
   } catch (cause) {
-    throw new Fault("refusedToStart", `CHANCERY_DATA_DIR ${dataDir} cannot be made: give a directory that this user may write to`, { cause });
+    throw new Fault("refusedToStart", `CHANCERY_DATA_DIR ${dataDir} cannot be made: give a directory that this user may write to`, {
+      cause,
+    });
   }
   const lock = join(dataDir, "instance.lock");
   const mine = identity(process.pid);
