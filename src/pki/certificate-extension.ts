@@ -89,7 +89,7 @@ export function encodeKeyUsage(usage: readonly KeyUsage[]): Der {
 }
 
 /** Bits of a keyUsage that are set. @throws Fault `malformed`, also for bits that have no name and for trailing zero bits. */
-export function readKeyUsage(value: DerValue): KeyUsage[] {
+function readKeyUsage(value: DerValue): KeyUsage[] {
   return readNamedBits(value, "keyUsage").map((bit) => {
     const name = keyUsageBits[bit];
     if (name === undefined) throw new Fault("malformed", `keyUsage has bit ${bit}, which has no name`);
@@ -98,7 +98,7 @@ export function readKeyUsage(value: DerValue): KeyUsage[] {
 }
 
 /** What basicConstraints says. */
-export type BasicConstraints = { readonly cA: boolean; readonly pathLength: number | undefined };
+type BasicConstraints = { readonly cA: boolean; readonly pathLength: number | undefined };
 
 /** Value of basicConstraints of a CA. @see RFC 5280 §4.2.1.9 */
 export function encodeBasicConstraints(pathLength: number | undefined): Der {
@@ -106,7 +106,7 @@ export function encodeBasicConstraints(pathLength: number | undefined): Der {
 }
 
 /** What a basicConstraints says. @throws Fault `malformed`, also when cA is encoded as FALSE. */
-export function readBasicConstraints(value: DerValue): BasicConstraints {
+function readBasicConstraints(value: DerValue): BasicConstraints {
   const fields = fieldsOf(value, "basicConstraints");
   const cA = fields.flag("cA");
   const pathLength = fields.optional(tag.integer);

@@ -216,24 +216,42 @@ const nameStrings: ReadonlySet<number> = new Set([0x0c, 0x12, 0x13, 0x14, 0x16, 
  * @throws Fault `malformed` when `tbs` cannot be parsed.
  */
 export function agrees(der: Uint8Array, tbs: Uint8Array): string[] {
-  const plan = parseTbsCertificate(tbs);
-  let read: X509Certificate;
-  try {
-    read = new X509Certificate(der);
-  } catch {
-    return ["the certificate cannot be read"];
-  }
-  const rows: readonly (readonly [what: string, planned: string, found: string])[] = [
-    ["serialNumber", plan.serial, read.serialNumber.toLowerCase().replace(/^0+(?=.)/, "")],
-    ["issuer", openSslName(plan.issuer), read.issuer ?? ""],
-    ["subject", openSslName(plan.subject), read.subject ?? ""],
-    ["subjectAltName", plan.names.map(openSslGeneralName).join(", "), read.subjectAltName ?? ""],
-    ["notBefore", plan.notBefore.toISOString(), read.validFromDate.toISOString()],
-    ["notAfter", plan.notAfter.toISOString(), read.validToDate.toISOString()],
-    ["cA", String(plan.isCa), String(read.ca)],
-    ["subjectPublicKeyInfo", numbersOfSpki(plan.spki), numbersOfKey(read.publicKey)],
+  const planned = plannedFacts(parseTbsCertificate(tbs));
+  const found = readFacts(der);
+  if (found === undefined) return ["the certificate cannot be read"];
+  return planned.flatMap(([what, value], index) => (value === found[index] ? [] : [`${what} is ${found[index]}, planned was ${value}`]));
+}
+
+function plannedFacts(plan: Certificate): readonly (readonly [what: string, value: string])[] {
+  return [
+    ["serialNumber", plan.serial],
+    ["issuer", openSslName(plan.issuer)],
+    ["subject", openSslName(plan.subject)],
+    ["subjectAltName", plan.names.map(openSslGeneralName).join(", ")],
+    ["notBefore", plan.notBefore.toISOString()],
+    ["notAfter", plan.notAfter.toISOString()],
+    ["cA", String(plan.isCa)],
+    ["subjectPublicKeyInfo", numbersOfSpki(plan.spki)],
   ];
-  return rows.flatMap(([what, planned, found]) => (planned === found ? [] : [`${what} is ${found}, planned was ${planned}`]));
+}
+
+// In the order of plannedFacts; undefined for what OpenSSL refuses, a public key that is none included.
+function readFacts(der: Uint8Array): readonly string[] | undefined {
+  try {
+    const read = new X509Certificate(der);
+    return [
+      read.serialNumber.toLowerCase().replace(/^0+(?=.)/, ""),
+      read.issuer ?? "",
+      read.subject ?? "",
+      read.subjectAltName ?? "",
+      read.validFromDate.toISOString(),
+      read.validToDate.toISOString(),
+      String(read.ca),
+      numbersOfKey(read.publicKey),
+    ];
+  } catch {
+    return undefined;
+  }
 }
 
 // OpenSSL's X509_NAME_print_ex as Node calls it: one RDN a line, in encoded order, values escaped as formatName does.

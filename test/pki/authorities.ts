@@ -75,7 +75,7 @@ export function issuerOf(key: SoftwareKey, slug = "issuing-1", commonName = "Exa
 }
 
 /** Names that the profile allows, of each of its types. */
-export function namesFor(profile: Profile): GeneralName[] {
+function namesFor(profile: Profile): GeneralName[] {
   const all: GeneralName[] = [
     { type: "dns", value: "a.example.org" },
     { type: "ip", value: "192.0.2.1" },

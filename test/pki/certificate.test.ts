@@ -290,6 +290,15 @@ describe("the second decoder (XI-6)", () => {
     expect(agrees(der, change(plan)).map((difference) => difference.split(" ")[0])).toEqual([what]);
   });
 
+  test("tells a certificate whose key is no point of its curve", async () => {
+    const plan = planOf("server", key(), issuerKey());
+    const spki = Uint8Array.from(key().spki);
+    spki[spki.length - 1] = (spki.at(-1) ?? 0) ^ 1;
+    const tbs = tbsCertificate(plan.issuer, plan.profile, { ...plan.content, spki }, plan.draw);
+    const der = await sealCertificate(tbs, verificationKey(issuerKey().spki), signed(issuerKey(), tbs));
+    expect(der && agrees(der, tbs)).toEqual(["the certificate cannot be read"]);
+  });
+
   test("tells bytes that are no certificate", () => {
     const { tbs } = planOf("server", key(), issuerKey());
     expect(agrees(new Uint8Array([0x30, 0x00]), tbs)).toEqual(["the certificate cannot be read"]);
