@@ -79,11 +79,7 @@ class TokenClient implements Hsm {
     this.#queue = new PriorityQueue(options.queueLimit);
     this.#breaker = new Breaker((state) => this.#breakerChanged(state));
     this.#health = new HealthWatch(
-      (key, bytes) =>
-        this.#enter(
-          { act: "sign", ckaId: key.ckaId, algorithm: key.algorithm, purpose: "health", bytes },
-          { priority: "status", probe: true },
-        ),
+      (key, bytes) => this.#enter({ act: "sign", key, purpose: "health", bytes }, { priority: "status", probe: true }),
       () => this.#healthCorrupt(),
     );
     this.#supervisor = new Supervisor(
@@ -111,7 +107,7 @@ class TokenClient implements Hsm {
 
   async sign(key: KeyReference, purpose: Purpose, bytes: Uint8Array, priority: Priority = "issue"): Promise<Uint8Array<ArrayBuffer>> {
     if (key.token !== this.token) throw new Fault("internal", `key ${key.ckaId} is in token "${key.token}", this is "${this.token}"`);
-    return this.#enter({ act: "sign", ckaId: key.ckaId, algorithm: key.algorithm, purpose, bytes }, { priority });
+    return this.#enter({ act: "sign", key, purpose, bytes }, { priority });
   }
 
   async generate(specification: KeySpecification): Promise<TokenKey> {

@@ -1,6 +1,5 @@
-import type { KeyAlgorithm } from "../pki/algorithm.ts";
 import type { EventName } from "../ports/events.ts";
-import type { FoundKey, KeySpecification, Purpose, TokenKey } from "../ports/hsm.ts";
+import type { FoundKey, KeyReference, KeySpecification, Purpose, TokenKey } from "../ports/hsm.ts";
 
 /** What opens a token. The PIN travels in this frame alone: never in argv, environment or a log. */
 export type Opening = {
@@ -14,13 +13,7 @@ export type Opening = {
 
 /** What the host is asked to do with the token, and what each act answers. */
 export type HostCall =
-  | {
-      readonly act: "sign";
-      readonly ckaId: string;
-      readonly algorithm: KeyAlgorithm;
-      readonly purpose: Purpose;
-      readonly bytes: Uint8Array;
-    }
+  | { readonly act: "sign"; readonly key: KeyReference; readonly purpose: Purpose; readonly bytes: Uint8Array }
   | { readonly act: "generate"; readonly specification: KeySpecification }
   | { readonly act: "read"; readonly ckaId: string }
   | { readonly act: "find"; readonly ckaId: string }

@@ -1,17 +1,26 @@
-import pkcs11js from "pkcs11js";
-import type { Handle, PKCS11 } from "pkcs11js";
+import type { Handle } from "pkcs11js";
 
+import { spkiSha256 } from "../pki/algorithm.ts";
 import type { KeyAlgorithm } from "../pki/algorithm.ts";
 import type { Purpose } from "../ports/hsm.ts";
 import { attempt, HostFailure } from "./host-failure.ts";
 import { purposesOfLabel } from "./key-label.ts";
-import { curveParameters } from "./mechanism.ts";
+import { readAttributes } from "./key-object.ts";
 import type { OpenToken } from "./open-token.ts";
+import { algorithmOf } from "./token-object.ts";
 
 /** A private key of the token, and what its own attributes say that it is and may sign. */
-export type KeyHandle = { readonly handle: Handle; readonly algorithm: KeyAlgorithm; readonly purposes: ReadonlySet<Purpose> };
+export type KeyHandle = {
+  readonly handle: Handle;
+  readonly algorithm: KeyAlgorithm;
+  readonly purposes: ReadonlySet<Purpose>;
+  readonly spkiSha256: string;
+};
 
-/** Private keys found so far, by CKA_ID: finding is linear in the number of objects, signing must not pay for it each time. */
+/**
+ * Private keys found so far, by CKA_ID: finding is linear in the number of objects, signing must not pay for it each time. At its first
+ * use in a host's life a key is read as it was after its generation: attributes, public half, label.
+ */
 export class KeyHandles {
   readonly #token: OpenToken;
   readonly #found = new Map<string, KeyHandle>();
@@ -22,23 +31,21 @@ export class KeyHandles {
 
   /**
    * The one private key that has this CKA_ID.
-   * @throws HostFailure `missing` when there is none, `fatal` when there are two.
+   * @throws HostFailure `missing` when there is none, `fatal` when there are two or it is not what a signing key must be.
    */
   find(session: Handle, ckaId: string): KeyHandle {
     const known = this.#found.get(ckaId);
     if (known) return known;
-    const [handle, ...others] = findObjects(this.#token.library, session, { class: "private", ckaId });
-    if (others.length > 0) throw new HostFailure("fatal", `${others.length + 1} private keys have CKA_ID ${ckaId}`);
-    if (!handle) {
+    const { library, slot } = this.#token;
+    const pair = readAttributes(library, session, ckaId);
+    if (!pair) {
       // A token that went away shows no objects: what it says of itself tells a missing key from a missing token.
-      attempt("C_GetTokenInfo", () => this.#token.library.C_GetTokenInfo(this.#token.slot));
-      throw new HostFailure("missing", `no private key of the token has CKA_ID ${ckaId}`);
+      attempt("C_GetTokenInfo", () => library.C_GetTokenInfo(slot));
+      throw new HostFailure("missing", `no pair of the token has CKA_ID ${ckaId}`);
     }
-    const key = {
-      handle,
-      algorithm: algorithmOf(this.#token.library, session, handle),
-      purposes: purposesOf(this.#token.library, session, handle),
-    };
+    const purposes = purposesOfLabel(pair.evidence["private.CKA_LABEL"] ?? "");
+    const handle = pair.privateKey;
+    const key = { handle, algorithm: algorithmOf(library, session, handle), purposes, spkiSha256: spkiSha256(pair.spki) };
     this.#found.set(ckaId, key);
     return key;
   }
@@ -47,52 +54,4 @@ export class KeyHandles {
   drop(ckaId: string): void {
     this.#found.delete(ckaId);
   }
-}
-
-/** Handles of the objects of a class, of one CKA_ID where one is given. */
-export function findObjects(
-  library: PKCS11,
-  session: Handle,
-  { class: kind, ckaId }: { class: "private" | "public"; ckaId?: string },
-): Handle[] {
-  const template = [
-    { type: pkcs11js.CKA_CLASS, value: kind === "private" ? pkcs11js.CKO_PRIVATE_KEY : pkcs11js.CKO_PUBLIC_KEY },
-    { type: pkcs11js.CKA_TOKEN, value: true },
-    ...(ckaId === undefined ? [] : [{ type: pkcs11js.CKA_ID, value: Buffer.from(ckaId, "hex") }]),
-  ];
-  attempt("C_FindObjectsInit", () => library.C_FindObjectsInit(session, template));
-  const found: Handle[] = [];
-  for (;;) {
-    const some = attempt("C_FindObjects", () => library.C_FindObjects(session, 100)) ?? [];
-    if (some.length === 0) break;
-    found.push(...some);
-  }
-  attempt("C_FindObjects", () => library.C_FindObjectsFinal(session));
-  return found;
-}
-
-/** One attribute of an object. @throws ReturnError, CKR_ATTRIBUTE_TYPE_INVALID where the module does not know it. */
-export function readAttribute(library: PKCS11, session: Handle, object: Handle, type: number): Buffer {
-  const [attribute] = attempt("C_GetAttributeValue", () => library.C_GetAttributeValue(session, object, [{ type }])) ?? [];
-  return attribute?.value ?? Buffer.alloc(0);
-}
-
-/** Algorithm of a key object, from its own attributes. @throws HostFailure `fatal` for a key type that we do not use. */
-export function algorithmOf(library: PKCS11, session: Handle, key: Handle): KeyAlgorithm {
-  const keyType = readAttribute(library, session, key, pkcs11js.CKA_KEY_TYPE).readUInt32LE(0);
-  if (keyType === pkcs11js.CKK_RSA) {
-    const modulus = readAttribute(library, session, key, pkcs11js.CKA_MODULUS);
-    // A modulus of these lengths has its highest bit set; some modules put a zero octet before it.
-    return `RSA-${(modulus[0] === 0 ? modulus.length - 1 : modulus.length) * 8}`;
-  }
-  if (keyType === pkcs11js.CKK_EC) {
-    const parameters = readAttribute(library, session, key, pkcs11js.CKA_EC_PARAMS);
-    if (parameters.equals(curveParameters["P-256"])) return "P-256";
-    if (parameters.equals(curveParameters["P-384"])) return "P-384";
-  }
-  throw new HostFailure("fatal", "the key is neither RSA nor on P-256 or P-384");
-}
-
-function purposesOf(library: PKCS11, session: Handle, key: Handle): ReadonlySet<Purpose> {
-  return purposesOfLabel(readAttribute(library, session, key, pkcs11js.CKA_LABEL).toString("utf8"));
 }

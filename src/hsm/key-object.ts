@@ -7,7 +7,7 @@ import type { FoundKey, KeyEvidence, KeySpecification, TokenKey } from "../ports
 import { asReturnError, attempt, HostFailure, ReturnError } from "./host-failure.ts";
 import { attributeText, generationMechanism, keyParameters, privateAttributes, publicAttributes, template } from "./key-attribute.ts";
 import type { KeyAttribute } from "./key-attribute.ts";
-import { algorithmOf, findObjects, readAttribute } from "./key-handle.ts";
+import { algorithmOf, findObjects, readAttribute } from "./token-object.ts";
 import { mechanisms, signingMechanism } from "./mechanism.ts";
 import type { OpenToken } from "./open-token.ts";
 import { returnName } from "./return-value.ts";
@@ -136,7 +136,11 @@ function takesAllowedMechanisms(library: PKCS11, session: Handle, key: KeySpecif
   }
 }
 
-function readPair(library: PKCS11, session: Handle, ckaId: string): TokenKey | undefined {
+/**
+ * The pair of a CKA_ID as its attributes describe it; undefined when either half is missing.
+ * @throws HostFailure `fatal` when an attribute is not what a signing key's must be, or two pairs share the CKA_ID; ReturnError
+ */
+export function readAttributes(library: PKCS11, session: Handle, ckaId: string): (TokenKey & { readonly privateKey: Handle }) | undefined {
   const privateKeys = findObjects(library, session, { class: "private", ckaId });
   const publicKeys = findObjects(library, session, { class: "public", ckaId });
   const [privateKey] = privateKeys;
@@ -147,9 +151,15 @@ function readPair(library: PKCS11, session: Handle, ckaId: string): TokenKey | u
   const evidence = {
     ...readEvidence(reader, privateKey, { half: "private", rows: privateAttributes }),
     ...readEvidence(reader, publicKey, { half: "public", rows: publicAttributes }),
-    ...refusals(reader, privateKey),
   };
-  return { spki: spkiOf(reader, publicKey), evidence };
+  return { privateKey, spki: spkiOf(reader, publicKey), evidence };
+}
+
+/** The same, after the token has refused what it must refuse. */
+function readPair(library: PKCS11, session: Handle, ckaId: string): TokenKey | undefined {
+  const pair = readAttributes(library, session, ckaId);
+  if (!pair) return undefined;
+  return { spki: pair.spki, evidence: { ...pair.evidence, ...refusals({ library, session }, pair.privateKey) } };
 }
 
 type Reader = { readonly library: PKCS11; readonly session: Handle };

@@ -24,12 +24,12 @@ export type Signer = {
 export async function sign(signer: Signer, request: Extract<HostCall, { act: "sign" }>): Promise<Uint8Array<ArrayBuffer>> {
   const problem = purposeProblem(request.purpose, request.bytes);
   if (problem !== undefined) throw new HostFailure("refused", problem);
-  const input = Buffer.from(signingInput(request.algorithm, request.bytes));
+  const input = Buffer.from(signingInput(request.key.algorithm, request.bytes));
   try {
     return await signOnce(signer, request, input);
   } catch (error) {
     if (!(error instanceof ReturnError) || error.class !== "session") throw error;
-    recover(signer, request.ckaId, error);
+    recover(signer, request.key.ckaId, error);
     return await signOnce(signer, request, input);
   }
 }
@@ -38,12 +38,12 @@ async function signOnce(signer: Signer, request: Extract<HostCall, { act: "sign"
   const { sessions, library } = signer.token;
   const session = await sessions.take();
   try {
-    const key = signer.handles.find(session, request.ckaId);
+    const key = signer.handles.find(session, request.key.ckaId);
     requireUse(key, request);
     attempt("C_SignInit", () => library.C_SignInit(session, { mechanism: signingMechanism(key.algorithm) }, key.handle));
     const signature = await signPinned(signer, session, [input, Buffer.alloc(signatureLength(key.algorithm))]);
     sessions.giveBack(session);
-    return request.algorithm.startsWith("RSA-") ? signature : Uint8Array.from(ecdsaDer(signature));
+    return key.algorithm.startsWith("RSA-") ? signature : Uint8Array.from(ecdsaDer(signature));
   } catch (error) {
     if (error instanceof HostFailure) sessions.giveBack(session);
     else sessions.discard(session);
@@ -71,11 +71,12 @@ function signPinned(
   });
 }
 
-function requireUse(key: KeyHandle, { ckaId, algorithm, purpose }: Extract<HostCall, { act: "sign" }>): void {
-  if (!key.purposes.has(purpose)) {
-    throw new HostFailure("refused", `key ${ckaId} serves ${[...key.purposes].join(", ") || "no purpose"}, not ${purpose}`);
+function requireUse(found: KeyHandle, { key, purpose }: Extract<HostCall, { act: "sign" }>): void {
+  if (!found.purposes.has(purpose)) {
+    throw new HostFailure("refused", `key ${key.ckaId} serves ${[...found.purposes].join(", ") || "no purpose"}, not ${purpose}`);
   }
-  if (key.algorithm !== algorithm) throw new HostFailure("refused", `key ${ckaId} is ${key.algorithm}, not ${algorithm}`);
+  if (found.algorithm !== key.algorithm) throw new HostFailure("refused", `key ${key.ckaId} is ${found.algorithm}, not ${key.algorithm}`);
+  if (found.spkiSha256 !== key.spkiSha256) throw new HostFailure("refused", `the public half of key ${key.ckaId} is not the recorded one`);
 }
 
 const needsLogin: ReadonlySet<number> = new Set([0x02, 0x82, 0x101]);

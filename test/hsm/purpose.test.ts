@@ -118,3 +118,11 @@ test.runIf(shimAvailable)("a key of another token is refused before anything is 
     code: "internal",
   });
 });
+
+test.runIf(shimAvailable)("a key whose public half is not the recorded one signs nothing (PK-31)", async () => {
+  const key = await newKey(open.hsm, { name: "exchanged" });
+  const before = shim.calls("C_Sign").length;
+  const other = { ...key.reference, spkiSha256: "00".repeat(32) };
+  await expect(open.hsm.sign(other, "binding", Buffer.from("chancery binding\n"))).rejects.toThrow(/public half/);
+  expect(shim.calls("C_Sign").length).toBe(before);
+});

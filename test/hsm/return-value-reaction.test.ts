@@ -123,10 +123,11 @@ describe.runIf(shimAvailable)("what a return value of the module leads to", () =
   test("handles are found once a key, not once a signature (PK-25)", async () => {
     const other = await newKey(open.hsm, { name: "other" });
     const finds = shim.calls("C_FindObjectsInit").length;
+    // The first use of a key finds its two halves.
     await Promise.all(
       Array.from({ length: 1000 }, (_, index) => open.hsm.sign((index % 2 ? key : other).reference, "binding", bindingText(index))),
     );
-    expect(shim.calls("C_FindObjectsInit").length - finds).toBeLessThanOrEqual(2);
+    expect(shim.calls("C_FindObjectsInit").length - finds).toBeLessThanOrEqual(4);
   });
 
   test("a token with fewer sessions than wanted serves with those it has, and says so (PK-27)", async () => {

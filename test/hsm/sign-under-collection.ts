@@ -9,8 +9,15 @@ import { KeyHandles } from "../../src/hsm/key-handle.ts";
 import { openToken } from "../../src/hsm/open-token.ts";
 import { sign } from "../../src/hsm/sign.ts";
 import type { Signer } from "../../src/hsm/sign.ts";
+import type { KeyReference } from "../../src/ports/hsm.ts";
 
 const { module, token: label, ckaId, spki, sessions, count, caller } = JSON.parse(process.argv[2] ?? "{}");
+const reference: KeyReference = {
+  token: label,
+  ckaId,
+  algorithm: "P-256",
+  spkiSha256: createHash("sha256").update(Buffer.from(spki, "base64")).digest("hex"),
+};
 const publicKey = createPublicKey({ key: Buffer.from(spki, "base64"), format: "der", type: "spki" });
 const token = await openToken({ module, token: label, pin: process.env["PIN"] ?? "", sessions }, () => {});
 const signer: Signer = { token, handles: new KeyHandles(token), pinned: new Set() };
@@ -30,7 +37,7 @@ async function signUnpinned(text: string): Promise<Uint8Array> {
 }
 
 function signAsHost(text: string): Promise<Uint8Array> {
-  return sign(signer, { act: "sign", ckaId, algorithm: "P-256", purpose: "binding", bytes: Buffer.from(text) });
+  return sign(signer, { act: "sign", key: reference, purpose: "binding", bytes: Buffer.from(text) });
 }
 
 if (!globalThis.gc) throw new Error("run with --expose-gc");
