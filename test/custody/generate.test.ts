@@ -16,6 +16,7 @@ import type { FreshDatabase } from "../support/database.ts";
 import { shimAvailable, shimmed } from "../support/shim.ts";
 import { freshToken } from "../support/token.ts";
 import type { FreshToken } from "../support/token.ts";
+import { childProcesses, until } from "../hsm/signing-token.ts";
 import { openCustody, placeOf } from "./custody-world.ts";
 import type { CustodyWorld, Place } from "./custody-world.ts";
 
@@ -44,6 +45,16 @@ async function expectWhole({ custody }: CustodyWorld): Promise<void> {
   expect(pairs.length).toBeGreaterThan(0);
   expect((await custody.hsm.list()).toSorted()).toEqual(pairs.map(({ reference }) => reference.ckaId).toSorted());
   for (const { reference } of pairs) expect(await custody.hsm.find(reference.ckaId)).toEqual({ privateKeys: 1, publicKeys: 1 });
+}
+
+/** Somewhere in the time that a generation takes. */
+function randomInstant(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, randomInt(0, 100)));
+}
+
+/** Process ids of the hosts that this process started. */
+async function hostPids(): Promise<number[]> {
+  return (await childProcesses()).filter(({ command }) => command.includes("host.ts")).map(({ pid }) => pid);
 }
 
 type Process = {
@@ -152,21 +163,30 @@ test("a recorded key that the token no longer holds as it was is unusable, and t
 });
 
 describe.runIf(shimAvailable)("a generation that is interrupted", () => {
-  test("ten processes killed at random instants leave nothing half-made after the next start (PK-32)", async () => {
+  test("ten hosts and three whole processes killed at random instants leave nothing half-made after the next start (PK-32)", async () => {
     await using records = await freshDatabase();
     await using keys = await freshToken();
     const shim = shimmed(keys);
     shim.fault({ function: "C_GenerateKeyPair", fault: "latency", argument: 20 });
-    for (let round = 0; round < 5; round += 1) {
-      const pair = [0, 1].map((each) => inProcess(placeOf(records, keys, shim.module), request(`killed-${round}-${each}`)));
-      await Promise.all(
-        pair.map(async ({ child, ready, ended }) => {
-          await ready;
-          await new Promise((resolve) => setTimeout(resolve, randomInt(0, 120)));
-          child.kill("SIGKILL");
-          await ended;
-        }),
-      );
+    const processes = [1, 2, 3].map((each) => inProcess(placeOf(records, keys, shim.module), request(`process-${each}`)));
+    await Promise.all(
+      processes.map(async ({ child, ready, ended }) => {
+        await ready;
+        await randomInstant();
+        child.kill("SIGKILL");
+        await ended;
+      }),
+    );
+    {
+      const others = await hostPids();
+      await using broken = await openCustody(placeOf(records, keys, shim.module));
+      for (let kill = 0; kill < 10; kill += 1) {
+        await until(async () => (await hostPids()).length > others.length);
+        const generated = generateKeyPair(broken.custody, request(`host-${kill}`)).catch((error: unknown) => error);
+        await randomInstant();
+        for (const pid of await hostPids()) if (!others.includes(pid)) process.kill(pid, "SIGKILL");
+        await generated;
+      }
     }
     shim.fault();
     await using next = await openCustody(placeOf(records, keys));

@@ -50,8 +50,8 @@ describe.runIf(shimAvailable)("a slow module under garbage collection", () => {
   }, 120_000);
 
   test.for([
-    { latency: 1, sessions: 16, count: 7000 },
-    { latency: 20, sessions: 64, count: 3000 },
+    { latency: 1, sessions: 16, count: 3000 },
+    { latency: 20, sessions: 64, count: 7000 },
   ])(
     "of $count signatures delayed $latency ms each, the host makes none over other bytes (PK-20)",
     { timeout: 120_000 },

@@ -77,7 +77,7 @@ test("no host outlives a parent that was killed (PK-13)", async () => {
 
 test("a token whose directory is taken away is not ready, and is again when it is put back, without a new start (PK-40, PF-11)", async () => {
   await using token = await freshToken();
-  await using open = await openToken(token, { deadlineMs: 2000 });
+  await using open = await openToken(token, { deadlineMs: 1000 });
   const key = await newKey(open.hsm, { purposes: ["health", "binding"] });
   expect(open.hsm.health()).toMatchObject({ ready: false, detail: expect.stringContaining("no verified health signature") });
   open.hsm.watch(key.reference, key.spki);
