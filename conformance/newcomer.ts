@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, readFile, stat } from "node:fs/promises";
+import { mkdir, readFile, stat, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { execute, outputOf } from "./execute.ts";
@@ -19,6 +19,8 @@ export async function newcomer({ matrix }: Run, directory: string): Promise<void
   const clone = join(directory, "clone");
   const home = join(directory, "home");
   await mkdir(home);
+  // An HTTP status of 400 or more is to fail a command of curl.
+  await writeFile(join(home, ".curlrc"), "fail\n");
   await outputOf("git", ["clone", "--quiet", checkout, clone]);
   const environment = cleanEnvironment(home);
   const check = (name: string, judge: () => Promise<string | undefined>) => matrix.check({ subject, peer: "chancery", check: name }, judge);

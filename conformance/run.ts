@@ -9,7 +9,6 @@ import { matrixTable, newMatrix, silentPeers, writeReport, type Run } from "./ma
 import { newcomer } from "./newcomer.ts";
 import { findPeers } from "./peers.ts";
 import { published } from "./published.ts";
-import { readme } from "./readme.ts";
 import { checkout, endOnSignals, startService } from "./service.ts";
 import { verifiers } from "./verifiers.ts";
 import { webServer } from "./web-server.ts";
@@ -33,7 +32,6 @@ async function main(): Promise<boolean> {
     await lintVectors(run, join(checkout, "test/vectors/lint"));
     await webServer(run, service, directory);
     await newcomer(run, directory);
-    await readme(run, directory);
   } finally {
     await rm(directory, { recursive: true, force: true });
   }

@@ -29,17 +29,15 @@ export type Answer = { readonly status: number; readonly headers: Readonly<Recor
 /** The checkout that is under test. */
 export const checkout = fileURLToPath(new URL("..", import.meta.url));
 
-const serve = [process.execPath, join(checkout, "src/main.ts"), "serve"];
-
 /** The host part of the URLs in certificates: a name that linters take for a real one. */
 export const statusUrlInCertificates = "http://pki.example.org";
 
 /**
- * Starts `chancery serve`, or another command that ends in it, with evaluation defaults on free ports, and resolves when it can issue.
+ * Starts `chancery serve` with evaluation defaults on free ports and resolves when it can issue.
  * Disposal ends it with SIGTERM (SIGKILL after 20 s) and removes its data.
  * @throws Error with the last lines of its log when it ends early or is not ready within two minutes.
  */
-export async function startService(settings: Readonly<Record<string, string>> = {}, command: readonly string[] = serve): Promise<Service> {
+export async function startService(settings: Readonly<Record<string, string>> = {}): Promise<Service> {
   const dataDirectory = await mkdtemp(join(tmpdir(), "chancery-"));
   const [tls, status, ops] = await Promise.all([freePort(), freePort(), freePort()]);
   const environment: NodeJS.ProcessEnv = {
@@ -54,8 +52,7 @@ export async function startService(settings: Readonly<Record<string, string>> = 
     CHANCERY_PKCS11_MODULE: pkcs11Module(),
     ...settings,
   };
-  const [program = process.execPath, ...parameters] = command;
-  const child = spawn(program, parameters, {
+  const child = spawn(process.execPath, [join(checkout, "src/main.ts"), "serve"], {
     cwd: checkout,
     env: environment,
     stdio: ["ignore", "pipe", "pipe"],
