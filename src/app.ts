@@ -26,7 +26,7 @@ import { front } from "./http/front.ts";
 import { opsListener } from "./http/ops/listener.ts";
 import { restDoor } from "./http/rest/door.ts";
 import { routes } from "./http/rest/routes.ts";
-import { type Listener, listen } from "./http/server.ts";
+import { listen, type ListenAddress, type Listener, requireFree } from "./http/server.ts";
 import { statusListener } from "./http/status/listener.ts";
 import { type Job, runJobs } from "./jobs/run.ts";
 import { type ServiceCertificate, serviceCertificate } from "./jobs/service-certificate.ts";
@@ -64,13 +64,25 @@ export type Service = AsyncDisposable & {
 };
 
 const systemClock: Clock = { now: () => new Date() };
-const systemRandom: Random = {
-  bytes(length) {
-    const bytes = new Uint8Array(length);
-    crypto.getRandomValues(bytes);
-    return bytes;
-  },
-};
+/** The operating system's generator, asked for a page at a time: a certificate takes five small draws. */
+function systemRandom(): Random {
+  const page = new Uint8Array(4096);
+  let used = page.length;
+  return {
+    bytes(length) {
+      if (length > page.length) return crypto.getRandomValues(new Uint8Array(length));
+      if (used + length > page.length) {
+        crypto.getRandomValues(page);
+        used = 0;
+      }
+      const bytes = page.slice(used, used + length);
+      // What was given out is not kept.
+      page.fill(0, used, used + length);
+      used += length;
+      return bytes;
+    },
+  };
+}
 
 /** An evaluation's hierarchy, where nobody was asked. */
 export const evaluationPlan: CeremonyPlan = {
@@ -86,6 +98,9 @@ export const evaluationPlan: CeremonyPlan = {
  */
 export async function build(config: Config, overrides: Overrides = {}): Promise<Service> {
   await using stack = new AsyncDisposableStack();
+  const addresses = listenAddresses(config);
+  // Before anything is made: a status URL that somebody else serves would stand in the hierarchy for ever.
+  for (const address of Object.values(addresses)) await requireFree(address);
   const world = await openWorld(config, overrides, stack);
   const { database, hsm, clock, events } = world;
 
@@ -108,10 +123,10 @@ export async function build(config: Config, overrides: Overrides = {}): Promise<
   const plan = { dataDir: config.dataDir, names: serviceNames(config) };
   let credentials = await serviceCertificate(ca, plan);
   const doors = openDoors({ config, world, ca, access });
-  const status = stack.use(await listen({ ...config.statusListen, option: "CHANCERY_STATUS_LISTEN" }, statusListener(doors)));
-  const ops = stack.use(await listen({ ...config.opsListen, option: "CHANCERY_OPS_LISTEN" }, opsListener(doors)));
+  const status = stack.use(await listen(addresses.status, statusListener(doors)));
+  const ops = stack.use(await listen(addresses.ops, opsListener(doors)));
   const tls = stack.use(
-    await listen({ ...config.listen, option: "CHANCERY_LISTEN" }, front(doors, restDoor(doors, routes)), {
+    await listen(addresses.tls, front(doors, restDoor(doors, routes)), {
       credentials: shown(credentials),
     }),
   );
@@ -178,7 +193,7 @@ type World = {
 /** Data directory, database with its schema, and the issuing token: what every act of this instance stands on. */
 async function openWorld(config: Config, overrides: Overrides, stack: AsyncDisposableStack): Promise<World> {
   const { clock, events, metrics } = openObservation(config, overrides);
-  const random = overrides.random ?? systemRandom;
+  const random = overrides.random ?? systemRandom();
   stack.use(takeDataDirectory(config.dataDir));
   const store = await openStore(config, events, stack);
   await migrate(store);
@@ -277,6 +292,14 @@ async function watchHealth({ database, hsm }: World): Promise<void> {
       `the token ${hsm.token} is not the one that \`chancery init\` prepared: its health key is not recorded`,
     );
   hsm.watch(pair.reference, pair.spki);
+}
+
+function listenAddresses({ listen: tls, statusListen, opsListen }: Config): Readonly<Record<"tls" | "status" | "ops", ListenAddress>> {
+  return {
+    tls: { ...tls, option: "CHANCERY_LISTEN", url: "CHANCERY_BASE_URL" },
+    status: { ...statusListen, option: "CHANCERY_STATUS_LISTEN", url: "CHANCERY_STATUS_URL" },
+    ops: { ...opsListen, option: "CHANCERY_OPS_LISTEN" },
+  };
 }
 
 /** The names that clients reach the service by: that of its base URL, and those of this machine's loopback. */

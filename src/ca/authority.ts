@@ -1,4 +1,5 @@
 import { type Certificate, type Issuer, keyIdentifier, parseCertificate } from "../pki/certificate.ts";
+import { secondDecoderName } from "../pki/second-decoder.ts";
 import { verificationKey, type VerificationKey } from "../pki/algorithm.ts";
 import type { KeyReference } from "../ports/hsm.ts";
 import { Fault } from "../fault.ts";
@@ -20,6 +21,8 @@ export type Authority = {
   readonly verificationKey: VerificationKey;
   /** What its certificates take from it. */
   readonly issuer: Issuer;
+  /** Its name as the second decoder shows it. */
+  readonly nameText: string;
 };
 
 /** The URLs that an authority's certificates carry, below the status listener's public URL. */
@@ -64,6 +67,7 @@ function authority(part: AuthorityParts, bySlug: ReadonlyMap<string, AuthorityPa
     chain: chain(part, bySlug),
     key: part.key,
     verificationKey: verifies,
+    nameText: secondDecoderName(parsed.subject),
     issuer: {
       subject: parsed.subject,
       spki: part.spki,

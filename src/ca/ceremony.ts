@@ -7,6 +7,7 @@ import { Fault } from "../fault.ts";
 import { type KeyAlgorithm, verificationKey } from "../pki/algorithm.ts";
 import { keyIdentifier } from "../pki/certificate.ts";
 import { encodeName, type Name } from "../pki/name.ts";
+import { secondDecoderName } from "../pki/second-decoder.ts";
 import type { Hsm, Purpose } from "../ports/hsm.ts";
 import { authorityUrls } from "./authority.ts";
 import { type CaWorld, openCa } from "./ca.ts";
@@ -73,6 +74,7 @@ function signingAuthority(slug: string, pair: KeyPair, subject: Name): SigningAu
     slug,
     key: pair.reference,
     verificationKey: verificationKey(pair.spki),
+    nameText: secondDecoderName(encodeName(subject)),
     issuer: {
       subject: encodeName(subject),
       spki: pair.spki,
@@ -98,8 +100,7 @@ async function createAuthority(world: CeremonyWorld, { kind, signer, subject, pa
     profile: kind === "root" ? "root" : "subordinate",
     subject,
     names: [],
-    spki: pair.spki,
-    keyAlgorithm: pair.reference.algorithm,
+    publicKey: verificationKey(pair.spki),
   }).catch((cause: unknown) => {
     if (!(cause instanceof Fault) || cause.code !== "idempotencyMismatch") throw cause;
     throw new Fault("refusedToStart", `${slug} stands already under another name; it cannot be named anew`, { cause });

@@ -77,8 +77,10 @@ export async function listCertificates(
     ...(notAfterBefore && { notAfterBefore }),
     ...(cursor !== undefined && { after: parseCursor(cursor) }),
   };
-  const rows = await ca.database.read((sql) => listCertificateRecords(sql, { namespace, now: ca.clock.now(), limit }, filter));
-  const last = rows.length === limit ? rows.at(-1) : undefined;
+  // One more than is shown tells whether there is a next page.
+  const found = await ca.database.read((sql) => listCertificateRecords(sql, { namespace, now: ca.clock.now(), limit: limit + 1 }, filter));
+  const rows = found.slice(0, limit);
+  const last = found.length > limit ? rows.at(-1) : undefined;
   return { certificates: rows.map((row) => shown(ca, row)), ...(last && { nextCursor: formatCursor(last) }) };
 }
 

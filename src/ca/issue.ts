@@ -2,12 +2,13 @@ import { createHash } from "node:crypto";
 import { setTimeout as wait } from "node:timers/promises";
 import { auditRow } from "../audit/entry.ts";
 import { Fault } from "../fault.ts";
-import type { KeyAlgorithm } from "../pki/algorithm.ts";
-import { agrees, notAfterOf, parseTbsCertificate, sealCertificate, tbsCertificate } from "../pki/certificate.ts";
+import { type VerificationKey, verificationKey } from "../pki/algorithm.ts";
+import { type Certificate, notAfterOf, parseTbsCertificate, sealCertificate, tbsCertificate } from "../pki/certificate.ts";
 import { type GeneralName, reversedName } from "../pki/general-name.ts";
-import { type Finding, lint } from "../pki/lint.ts";
-import { formatName, type Name } from "../pki/name.ts";
+import { examine, type Finding } from "../pki/lint.ts";
+import type { Name } from "../pki/name.ts";
 import { type Profile, violations } from "../pki/profile.ts";
+import { disagreements } from "../pki/second-decoder.ts";
 import type { Authority } from "./authority.ts";
 import type { Ca } from "./ca.ts";
 import type { IssuedCertificate } from "./certificates.ts";
@@ -27,14 +28,13 @@ export type IssueRequest = {
   readonly profile: string;
   readonly subject?: Name;
   readonly names: readonly GeneralName[];
-  /** DER SubjectPublicKeyInfo that the key policy has accepted. */
-  readonly spki: Uint8Array;
-  readonly keyAlgorithm: KeyAlgorithm;
+  /** The key to certify, which the key policy has accepted. */
+  readonly publicKey: VerificationKey;
   readonly lifetimeSeconds?: number | undefined;
 };
 
 /** The part of an authority that signing needs: a root has it before it has a certificate. */
-export type SigningAuthority = Pick<Authority, "slug" | "issuer" | "key" | "verificationKey">;
+export type SigningAuthority = Pick<Authority, "slug" | "issuer" | "nameText" | "key" | "verificationKey">;
 
 export type Issued = {
   readonly certificate: IssuedCertificate;
@@ -54,7 +54,8 @@ const elsewhereMs = 1_000;
  */
 export async function issue(ca: Ca, request: IssueRequest): Promise<Issued> {
   const issuing = [...ca.authorities.values()].filter((authority) => authority.kind === "issuing");
-  const authority = issuing[(ca.random.bytes(1)[0] ?? 0) % Math.max(issuing.length, 1)];
+  // At random where there are several, so that nobody pins one of them.
+  const authority = issuing.length > 1 ? issuing[(ca.random.bytes(1)[0] ?? 0) % issuing.length] : issuing[0];
   if (!authority) throw new Fault("internal", "no issuing authority is recorded");
   return await issueFrom(ca, authority, request);
 }
@@ -67,21 +68,22 @@ export async function issueFrom(ca: Ca, authority: SigningAuthority, request: Is
     throw new Fault("policyDenied", `the profile ${request.profile} is for certificates that the service makes for itself`);
   }
   const lifetimeSeconds = request.lifetimeSeconds ?? frozen.profile.lifetimeSeconds.default;
-  const broken = violations(frozen.profile, { names: request.names, keyAlgorithm: request.keyAlgorithm, lifetimeSeconds })[0];
+  const broken = violations(frozen.profile, { names: request.names, keyAlgorithm: request.publicKey.algorithm, lifetimeSeconds })[0];
   if (broken) throw new Fault(broken.code, broken.detail);
 
-  const intent = prepare(ca, authority, frozen, { ...request, lifetimeSeconds });
+  const { intent, plan } = prepare(ca, authority, frozen, { ...request, lifetimeSeconds });
   if ((await ca.recordIntent(intent)) === "conflict") return await repeated(ca, authority, request, intent);
-  return { certificate: await finish(ca, authority, frozen.profile, intent), repeated: false };
+  const certificate = await finish(ca, authority, frozen.profile, { ...intent, plan, publicKey: request.publicKey });
+  return { certificate, repeated: false };
 }
 
-/** The exact bytes to be signed, linted, as the intent that makes them durable. */
+/** The exact bytes to be signed, linted, as the intent that makes them durable, and what they say. */
 function prepare(
   ca: Ca,
   authority: SigningAuthority,
   frozen: FrozenProfile,
   request: IssueRequest & { lifetimeSeconds: number },
-): IntentRow {
+): { intent: IntentRow; plan: Certificate } {
   const { profile, sha256 } = frozen;
   const notBefore = new Date(ca.timekeeper.signingTime().getTime() - profile.backdateSeconds * 1000);
   const notAfter = notAfterOf(notBefore, request.lifetimeSeconds);
@@ -90,15 +92,12 @@ function prepare(
     throw new Fault("lifetimeOutOfRange", `the certificate would outlive its issuer ${authority.slug}, which ends at ${latest}`);
   }
   const serial = drawSerial(ca);
-  const subject = request.subject ?? [];
-  const tbs = tbsCertificate(
-    authority.issuer,
-    profile,
-    { subject, names: request.names, spki: request.spki },
-    { serial, notBefore, notAfter },
-  );
-  refuseFindings(ca, lint(tbs, { profile, issuer: authority.issuer, names: request.names }));
-  return intentRow(ca, {
+  const content = { subject: request.subject ?? [], names: request.names, spki: request.publicKey.spki };
+  const tbs = tbsCertificate(authority.issuer, profile, content, { serial, notBefore, notAfter });
+  const { findings, certificate: plan } = examine(tbs, { profile, issuer: authority.issuer, ...content });
+  refuseFindings(ca, findings);
+  if (!plan) throw new Fault("internal", "what was linted cannot be read");
+  const intent = intentRow(ca, {
     authority: authority.slug,
     serial: Buffer.from(serial, "hex"),
     requestId: requestId(ca, request),
@@ -107,10 +106,11 @@ function prepare(
     namespace: request.principal.namespace,
     principal: request.principal.id,
     profileSha256: sha256,
-    spkiSha256: createHash("sha256").update(request.spki).digest(),
+    spkiSha256: Buffer.from(plan.spkiSha256, "hex"),
     tbs,
     createdAt: ca.clock.now(),
   });
+  return { intent, plan };
 }
 
 /** An intent with its audit record. */
@@ -157,8 +157,11 @@ function requestId(ca: Ca, request: IssueRequest): Uint8Array {
   return createHash("sha256").update(identity).digest();
 }
 
-/** An intent as it is worked on. */
-type OpenAttempt = Omit<IntentRow, "audit" | "spkiSha256">;
+/** An intent as it is worked on; `plan` and `publicKey` are read from its bytes where they are not at hand. */
+type OpenAttempt = Pick<IntentRow, "serial" | "requestId" | "namespace" | "tbs"> & {
+  readonly plan?: Certificate;
+  readonly publicKey?: VerificationKey;
+};
 
 /**
  * Signs what an open attempt holds, once more where it was signed before, and records the certificate that verifies. Callers that meet here
@@ -179,12 +182,13 @@ export async function finish(ca: Ca, authority: SigningAuthority, profile: Profi
 
 async function signAndRecord(ca: Ca, authority: SigningAuthority, profile: Profile, attempt: OpenAttempt): Promise<IssuedCertificate> {
   const der = await sealed(ca, authority, profile, attempt.tbs);
-  const disagreements = agrees(der, attempt.tbs);
-  if (disagreements.length > 0) {
-    ca.events.tell("error", "second-decoder.disagreed", { authority: authority.slug, disagreements });
+  const plan = attempt.plan ?? parseTbsCertificate(attempt.tbs);
+  const { keyObject: publicKey } = attempt.publicKey ?? verificationKey(plan.spki);
+  const differences = disagreements(der, plan, { issuer: authority.nameText, publicKey });
+  if (differences.length > 0) {
+    ca.events.tell("error", "second-decoder.disagreed", { authority: authority.slug, differences });
     throw new Fault("internal", "a second decoder reads the certificate otherwise");
   }
-  const plan = parseTbsCertificate(attempt.tbs);
   const outcome = await ca.recordCertificate({
     authority: authority.slug,
     serial: attempt.serial,
@@ -204,7 +208,7 @@ async function signAndRecord(ca: Ca, authority: SigningAuthority, profile: Profi
     serial: plan.serial,
     profile: profile.name,
     namespace: attempt.namespace,
-    subject: formatName(plan.subject),
+    subject: plan.subjectText,
     names: plan.names,
     notBefore: plan.notBefore,
     notAfter: plan.notAfter,
@@ -247,8 +251,21 @@ async function repeated(ca: Ca, authority: SigningAuthority, request: IssueReque
   if (attempt.ended)
     throw new Fault("policyDenied", "this request was closed without a certificate; ask again under another Idempotency-Key");
   const frozen = [...ca.profiles.values()].find(({ sha256 }) => Buffer.from(sha256).equals(attempt.profileSha256));
-  if (!frozen || attempt.authority !== authority.slug) throw new Fault("busy", "an earlier attempt of this request is being settled");
+  if (!frozen || attempt.authority !== authority.slug || !isFresh(ca, parseTbsCertificate(attempt.tbs))) {
+    throw new Fault("busy", "an earlier attempt of this request is being settled; ask again");
+  }
   return { certificate: await finish(ca, authority, frozen.profile, attempt), repeated: true };
+}
+
+/** How far back the notBefore of bytes may lie that are signed again. */
+const freshSeconds = 3_600;
+
+/**
+ * Whether the bytes of an open attempt may still be signed: not so long after their notBefore that they would be backdated.
+ * @throws Fault `busy` while the clock is not to be trusted.
+ */
+export function isFresh(ca: Ca, { notBefore }: Certificate): boolean {
+  return ca.timekeeper.signingTime().getTime() <= notBefore.getTime() + freshSeconds * 1000;
 }
 
 /** The attempt once it has ended; still open when nobody here is at work on it and nobody elsewhere has ended it in time. */

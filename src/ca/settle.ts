@@ -6,14 +6,12 @@ import { lint } from "../pki/lint.ts";
 import type { Profile } from "../pki/profile.ts";
 import type { Authority } from "./authority.ts";
 import type { Ca } from "./ca.ts";
-import { drawSerial, finish, intentRow } from "./issue.ts";
+import { drawSerial, finish, intentRow, isFresh } from "./issue.ts";
 import { frozenProfile } from "./profiles.ts";
 import { type AttemptRow, closeAttempt, type IntentRow, openAttempts, recordIntents, recordSettlement } from "./store.ts";
 
 /** An attempt that is open after this time is nobody's: every deadline on its way has passed. */
 const abandonedAfterSeconds = 20;
-/** How old the bytes of an attempt may be when they are signed again; older ones would be backdated too far. */
-const freshSeconds = 3600;
 
 /** What became of the attempts that were found open. */
 export type Settlement = { readonly finished: number; readonly closed: number; readonly failed: number };
@@ -48,8 +46,8 @@ async function settleAttempt(ca: Ca, attempt: AttemptRow): Promise<"finished" | 
   const profile = await frozenProfile(ca.database, attempt.profileSha256);
   if (!profile) throw new Fault("internal", "the profile of an intent is not recorded");
   const plan = parseTbsCertificate(attempt.tbs);
-  if (ca.timekeeper.signingTime().getTime() <= plan.notBefore.getTime() + freshSeconds * 1000) {
-    await finish(ca, authority, profile, attempt);
+  if (isFresh(ca, plan)) {
+    await finish(ca, authority, profile, { ...attempt, plan });
     ca.events.tell("info", "issuance.settled", { authority: authority.slug, serial: plan.serial });
     return "finished";
   }
@@ -108,7 +106,7 @@ function nextAttempt(
   const lifetimeSeconds = (plan.notAfter.getTime() - plan.notBefore.getTime()) / 1000 + 1;
   const notBefore = new Date(ca.timekeeper.signingTime().getTime() - profile.backdateSeconds * 1000);
   const tbs = reissuedTbs(attempt.tbs, { serial, notBefore, notAfter: notAfterOf(notBefore, lifetimeSeconds) });
-  if (lint(tbs, { profile, issuer: authority.issuer, names: plan.names }).length > 0) return undefined;
+  if (lint(tbs, { profile, issuer: authority.issuer, names: plan.names, spki: plan.spki }).length > 0) return undefined;
   return intentRow(ca, {
     authority: attempt.authority,
     serial: Buffer.from(serial, "hex"),

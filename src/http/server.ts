@@ -53,7 +53,13 @@ export type Handler = {
 };
 
 /** Where to listen, and the option that says so: a sentence to the operator names it. Port 0 takes a free one. */
-export type ListenAddress = { readonly host: string; readonly port: number; readonly option: string };
+export type ListenAddress = {
+  readonly host: string;
+  readonly port: number;
+  readonly option: string;
+  /** The option with the URL that must lead to this address, where there is one. */
+  readonly url?: string;
+};
 
 /** An open listener. Disposing it drains: no new connection, requests in flight are answered, then it is closed. */
 export type Listener = AsyncDisposable & {
@@ -116,6 +122,16 @@ export async function listen(
   };
 }
 
+/**
+ * Finds out that an address can be had, and gives it back at once.
+ * @throws Fault `refusedToStart` as `listen`.
+ */
+export async function requireFree(address: ListenAddress): Promise<void> {
+  const server = createServer();
+  await bind(server, address);
+  await new Promise<void>((resolve) => server.close(() => resolve()));
+}
+
 function openServer(
   handle: (incoming: IncomingMessage, outgoing: ServerResponse) => void,
   credentials: Credentials | undefined,
@@ -142,12 +158,10 @@ function openServer(
   return createTlsServer({ ...options, ...tls }, handle);
 }
 
-function bind(server: Server, { host, port, option }: ListenAddress): Promise<number> {
+function bind(server: Server, address: ListenAddress): Promise<number> {
+  const { host, port } = address;
   return new Promise((resolve, reject) => {
-    const refuse = (error: NodeJS.ErrnoException) =>
-      reject(
-        new Fault("refusedToStart", bindSentence(error, `${host.includes(":") ? `[${host}]` : host}:${port}`, option), { cause: error }),
-      );
+    const refuse = (error: NodeJS.ErrnoException) => reject(new Fault("refusedToStart", bindSentence(error, address), { cause: error }));
     server.once("error", refuse);
     server.listen({ host, port, backlog: 1024 }, () => {
       server.off("error", refuse);
@@ -157,10 +171,12 @@ function bind(server: Server, { host, port, option }: ListenAddress): Promise<nu
   });
 }
 
-function bindSentence(error: NodeJS.ErrnoException, address: string, option: string): string {
+function bindSentence(error: NodeJS.ErrnoException, { host, port, option, url }: ListenAddress): string {
+  const address = `${host.includes(":") ? `[${host}]` : host}:${port}`;
+  const change = url === undefined ? option : `${option} and ${url}`;
   switch (error.code) {
     case "EADDRINUSE":
-      return `${address} (${option}) is in use: stop what listens there, or set ${option} to another address`;
+      return `${address} (${option}) is in use: stop what listens there, or set ${change} to another address`;
     case "EACCES":
       return `${address} (${option}) may not be opened by this user: set ${option} to a port above 1023`;
     case "EADDRNOTAVAIL":

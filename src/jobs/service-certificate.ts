@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import type { Ca } from "../ca/ca.ts";
 import { issue } from "../ca/issue.ts";
-import { keyAlgorithm, spkiSha256 } from "../pki/algorithm.ts";
+import { spkiSha256, verificationKey } from "../pki/algorithm.ts";
 import { parseCertificate } from "../pki/certificate.ts";
 import type { GeneralName } from "../pki/general-name.ts";
 import { decodePem, encodePem } from "../pki/pem.ts";
@@ -57,8 +57,7 @@ async function newCertificate(ca: Ca, { dataDir, names }: ServiceCertificatePlan
     requestHash: createHash("sha256").update(spkiSha256(spki)).digest(),
     profile: "server",
     names,
-    spki,
-    keyAlgorithm: keyAlgorithm(spki),
+    publicKey: verificationKey(spki),
     lifetimeSeconds,
   });
   const key = privateKey.export({ type: "pkcs8", format: "pem" }).toString();

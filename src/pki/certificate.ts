@@ -1,10 +1,9 @@
-import { createHash, X509Certificate, type KeyObject } from "node:crypto";
+import { createHash } from "node:crypto";
 import { Fault } from "../fault.ts";
 import {
   algorithmIdentifier,
   keyAlgorithm,
   parseAlgorithmIdentifier,
-  publicNumbers,
   signatureAlgorithm,
   spkiSha256,
   verifySignature,
@@ -27,7 +26,6 @@ import { bytesOf, contextTag, fieldsOf, readDer, type DerValue } from "./der.ts"
 import { readBitString, readSmallInteger, readTime, readUnsigned } from "./der-field.ts";
 import { bitString, explicit, nullValue, octetString, sequence, smallInteger, time, unsignedInteger, type Der } from "./der-writer.ts";
 import { encodeSubjectAltName, type GeneralName } from "./general-name.ts";
-import { ipOctets } from "./ip-address.ts";
 import { encodeName, formatName, relativeNames, type Name } from "./name.ts";
 import { oid, oidName } from "./oid.ts";
 import { keyUsageFor, type Profile } from "./profile.ts";
@@ -209,83 +207,6 @@ function requireStrings(name: DerValue, what: string): number {
 
 // UTF8String, NumericString, PrintableString, TeletexString, IA5String, BMPString
 const nameStrings: ReadonlySet<number> = new Set([0x0c, 0x12, 0x13, 0x14, 0x16, 0x1e]);
-
-/**
- * What a second decoder (OpenSSL, through node:crypto) reads in the sealed certificate otherwise than `parseTbsCertificate` reads in the
- * plan, one sentence a difference; empty when both say the same.
- * @throws Fault `malformed` when `tbs` cannot be parsed.
- */
-export function agrees(der: Uint8Array, tbs: Uint8Array): string[] {
-  const planned = plannedFacts(parseTbsCertificate(tbs));
-  const found = readFacts(der);
-  if (found === undefined) return ["the certificate cannot be read"];
-  return planned.flatMap(([what, value], index) => (value === found[index] ? [] : [`${what} is ${found[index]}, planned was ${value}`]));
-}
-
-function plannedFacts(plan: Certificate): readonly (readonly [what: string, value: string])[] {
-  return [
-    ["serialNumber", plan.serial],
-    ["issuer", openSslName(plan.issuer)],
-    ["subject", openSslName(plan.subject)],
-    ["subjectAltName", plan.names.map(openSslGeneralName).join(", ")],
-    ["notBefore", plan.notBefore.toISOString()],
-    ["notAfter", plan.notAfter.toISOString()],
-    ["cA", String(plan.isCa)],
-    ["subjectPublicKeyInfo", numbersOfSpki(plan.spki)],
-  ];
-}
-
-// In the order of plannedFacts; undefined for what OpenSSL refuses, a public key that is none included.
-function readFacts(der: Uint8Array): readonly string[] | undefined {
-  try {
-    const read = new X509Certificate(der);
-    return [
-      read.serialNumber.toLowerCase().replace(/^0+(?=.)/, ""),
-      read.issuer ?? "",
-      read.subject ?? "",
-      read.subjectAltName ?? "",
-      read.validFromDate.toISOString(),
-      read.validToDate.toISOString(),
-      String(read.ca),
-      numbersOfKey(read.publicKey),
-    ];
-  } catch {
-    return undefined;
-  }
-}
-
-// OpenSSL's X509_NAME_print_ex as Node calls it: one RDN a line, in encoded order, values escaped as formatName does.
-function openSslName(der: Uint8Array): string {
-  const rdns = formatName(der).match(/(?:\\.|[^\\,])+/gs) ?? [];
-  return rdns
-    .toReversed()
-    .map((rdn) => rdn.replace(/^STREET=/, "street="))
-    .join("\n");
-}
-
-function openSslGeneralName({ type, value }: GeneralName): string {
-  if (type === "dns") return `DNS:${value}`;
-  // Node quotes what could be mistaken for the end of the name; a URI of ours holds no other character that it escapes.
-  if (type === "uri") return /[,']/.test(value) ? `URI:"${value.replaceAll(",", "\\u002c")}"` : `URI:${value}`;
-  const octets = ipOctets(value) ?? new Uint8Array();
-  if (octets.length === 4) return `IP Address:${value}`;
-  const groups = Array.from({ length: 8 }, (_, index) => (((octets[2 * index] ?? 0) << 8) | (octets[2 * index + 1] ?? 0)).toString(16));
-  return `IP Address:${groups.join(":").toUpperCase()}`;
-}
-
-function numbersOfSpki(spki: Uint8Array): string {
-  const numbers = publicNumbers(spki);
-  return "curve" in numbers ? `${numbers.curve} ${hex(numbers.point)}` : `RSA ${hex(numbers.exponent)} ${hex(numbers.modulus)}`;
-}
-
-function numbersOfKey(key: KeyObject): string {
-  const { kty, crv, x = "", y = "", n = "", e = "" } = key.export({ format: "jwk" });
-  return kty === "EC" ? `${crv} 04${base64urlHex(x)}${base64urlHex(y)}` : `${kty} ${base64urlHex(e)} ${base64urlHex(n)}`;
-}
-
-function base64urlHex(text: string): string {
-  return Buffer.from(text, "base64url").toString("hex");
-}
 
 const version3 = explicit(0, smallInteger(2));
 

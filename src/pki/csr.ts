@@ -1,6 +1,6 @@
 import { Fault } from "../fault.ts";
 import { fits, keyAlgorithm, parseAlgorithmIdentifier, verificationKey, verifySignature } from "./algorithm.ts";
-import type { KeyAlgorithm, SignatureAlgorithm } from "./algorithm.ts";
+import type { KeyAlgorithm, SignatureAlgorithm, VerificationKey } from "./algorithm.ts";
 import { bytesOf, expectTag, fieldsOf, openOctetString, readDer, requireSetOrder, tag, type DerValue } from "./der.ts";
 import { readBitString, readNamedBits, readOid, readSmallInteger, readText } from "./der-field.ts";
 import { canonicalDnsName, canonicalIpAddress, readGeneralNames, type GeneralName } from "./general-name.ts";
@@ -15,6 +15,8 @@ export type Csr = {
   /** DER SubjectPublicKeyInfo. */
   readonly spki: Uint8Array;
   readonly keyAlgorithm: KeyAlgorithm;
+  /** The same key, ready to be compared and to verify with. */
+  readonly publicKey: VerificationKey;
   /** Those of subjectAltName, each once, in its order; empty when there is none. */
   readonly names: readonly GeneralName[];
 };
@@ -42,7 +44,7 @@ export async function parseCsr(bytes: Uint8Array): Promise<Csr> {
     throw new Fault("badCSR", "the signature is not one that this key made over this request");
   }
   if (await modulusIsPrime(spki)) throw new Fault("badCSR", "the RSA modulus is a prime");
-  return { der, spki, keyAlgorithm: algorithm, names };
+  return { der, spki, keyAlgorithm: algorithm, publicKey: key, names };
 }
 
 /**
@@ -68,7 +70,7 @@ function asBadCsr<T>(read: () => T): T {
 }
 
 type Signed = { readonly algorithm: SignatureAlgorithm; readonly bytes: Uint8Array; readonly signature: Uint8Array };
-type Request = Omit<Csr, "der"> & { readonly signed: Signed };
+type Request = Omit<Csr, "der" | "publicKey"> & { readonly signed: Signed };
 
 function readRequest(der: Uint8Array): Request {
   const request = fieldsOf(readDer(der, "the CSR"), "the CSR");

@@ -297,9 +297,13 @@ describe("dangerous states", () => {
     expect(await refusal(build(chancery.ground.config))).toContain(`in use by process ${process.pid}`);
   });
 
-  test("a port in use: refused with the option's name", async () => {
-    await using ground = await freshGround({ CHANCERY_LISTEN: `127.0.0.1:${chancery.service.listeners.tls.port}` });
-    expect(await refusal(build(ground.config))).toMatch(/CHANCERY_LISTEN/);
+  test("a port in use: refused with the options' names, before any key or certificate is made", async () => {
+    await using ground = await freshGround({ CHANCERY_STATUS_LISTEN: `127.0.0.1:${chancery.service.listeners.tls.port}` });
+    expect(await refusal(build(ground.config))).toMatch(/set CHANCERY_STATUS_LISTEN and CHANCERY_STATUS_URL to another/);
+    const config = loadConfig({ env: { ...ground.env, CHANCERY_STATUS_LISTEN: "127.0.0.1:0" }, directory: ground.directory });
+    await using later = await startService({}, { ...ground, config });
+    const made = await later.service.ca.database.read((sql) => sql`select from issuance`);
+    expect(made).toHaveLength(3);
   });
 
   test("four instances start at once on an empty database and one HSM: all start, with one hierarchy (DB-6)", async () => {

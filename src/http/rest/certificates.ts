@@ -32,8 +32,7 @@ export const issueRoute = route({
       requestHash: requestHash(csr.der, body),
       profile: body.profile,
       names: csr.names,
-      spki: csr.spki,
-      keyAlgorithm: csr.keyAlgorithm,
+      publicKey: csr.publicKey,
       lifetimeSeconds: body.lifetimeSeconds,
     });
     const location = `/v1/certificates/${certificate.serial}`;
