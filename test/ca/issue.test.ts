@@ -101,11 +101,12 @@ describe("Idempotency-Key", () => {
   });
 });
 
+const page = async (rest: string) => (await chancery.ask(`/v1/certificates?name=listed.example.org&limit=2${rest}`)).json();
+
 describe("the list", () => {
   test("has no nextCursor at its end, also where the last page is full", async () => {
     const { csr: listed } = await opensslRequest("listed.example.org");
     for (let count = 0; count < 4; count++) await chancery.ask("/v1/certificates", { body: { csr: listed, profile: "server" } });
-    const page = async (rest: string) => (await chancery.ask(`/v1/certificates?name=listed.example.org&limit=2${rest}`)).json();
     const first = await page("");
     const second = await page(`&cursor=${String(first["nextCursor"])}`);
     const serials = [first, second].flatMap(({ certificates }) => (certificates as { serial: string }[]).map(({ serial }) => serial));
