@@ -115,7 +115,7 @@ export async function build(config: Config, overrides: Overrides = {}): Promise<
   }
   await watchHealth(world);
   const authorities = await openAuthorities(database, config.statusUrl);
-  const ca = await openCa({ ...world, authorities, guard: tokenGuard });
+  const ca = await openCa({ ...world, authorities, ownHost: ownHost(config), guard: tokenGuard });
   ca.timekeeper.compared(await database.clockSkewSeconds());
   const access = openAccess(world);
   await writeTrust(config, ca);
@@ -302,16 +302,27 @@ function listenAddresses({ listen: tls, statusListen, opsListen }: Config): Read
   };
 }
 
-/** The names that clients reach the service by: that of its base URL, and those of this machine's loopback. */
-function serviceNames({ baseUrl }: Config): readonly GeneralName[] {
+/** Every machine's own names. */
+const loopback: readonly GeneralName[] = [
+  { type: "dns", value: "localhost" },
+  { type: "ip", value: "127.0.0.1" },
+  { type: "ip", value: "::1" },
+];
+
+function baseHost({ baseUrl }: Config): GeneralName {
   const host = new URL(baseUrl).hostname.replace(/^\[|\]$/g, "");
-  const own: GeneralName = isIP(host) ? { type: "ip", value: canonicalIpAddress(host) ?? host } : { type: "dns", value: host };
-  const loopback: readonly GeneralName[] = [
-    { type: "dns", value: "localhost" },
-    { type: "ip", value: "127.0.0.1" },
-    { type: "ip", value: "::1" },
-  ];
+  return isIP(host) ? { type: "ip", value: canonicalIpAddress(host) ?? host } : { type: "dns", value: host };
+}
+
+/** The names that clients reach the service by: that of its base URL, and those of this machine's loopback. */
+function serviceNames(config: Config): readonly GeneralName[] {
+  const own = baseHost(config);
   return [own, ...loopback.filter(({ value }) => value !== own.value)];
+}
+
+function ownHost(config: Config): string | undefined {
+  const { value } = baseHost(config);
+  return loopback.some((name) => name.value === value) ? undefined : value;
 }
 
 function shown({ chain, key }: ServiceCertificate): { certificate: string; key: string } {

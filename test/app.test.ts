@@ -39,6 +39,14 @@ describe("the service's own certificate", () => {
     expect((await chancery.ask(`/v1/certificates/${serial}`)).json()).toMatchObject({ authority: "issuing-1", profile: "server" });
   });
 
+  test.for(["ca.example.org", "*.example.org"])("is its own alone: nobody else gets one for %s", async (name) => {
+    const { csr } = await opensslRequest("other.example.net", name);
+    const refused = await chancery.ask("/v1/certificates", { body: { csr, profile: "server" } });
+    expect([refused.status, refused.json()["code"]]).toEqual([403, "policyDenied"]);
+    const { csr: sibling } = await opensslRequest("web.example.org", "*.web.example.org", "example.org");
+    expect((await chancery.ask("/v1/certificates", { body: { csr: sibling, profile: "server" } })).status).toBe(201);
+  });
+
   test("renews itself without a restart, with a third of its life left; not before", async () => {
     const renew = chancery.service.jobs.find(({ name }) => name === "service certificate");
     const first = await shown(chancery);

@@ -33,6 +33,8 @@ export type Ca = {
   readonly timekeeper: Timekeeper;
   /** Attempts that this instance is signing at the moment, by serial. */
   readonly finishing: Map<string, Promise<IssuedCertificate>>;
+  /** The host that clients reach this service by, where it has one of its own: nobody else gets a certificate for it. */
+  readonly ownHost: string | undefined;
   /** What must hold of an intent's caller when it is recorded. */
   readonly guard: Guard;
   /** Durable when it resolves `recorded`; shares its commit with other intents of the moment. */
@@ -42,7 +44,7 @@ export type Ca = {
 };
 
 /** What `openCa` needs to know of the world. */
-export type CaWorld = Pick<Ca, "database" | "hsm" | "clock" | "random" | "events" | "node" | "guard" | "authorities">;
+export type CaWorld = Pick<Ca, "database" | "hsm" | "clock" | "random" | "events" | "node" | "guard" | "authorities" | "ownHost">;
 
 /** Freezes the profiles and binds the hot statements to the database. */
 export async function openCa(world: CaWorld): Promise<Ca> {

@@ -16,7 +16,7 @@ import { issueFrom, type SigningAuthority } from "./issue.ts";
 import { recordAuthority } from "./store.ts";
 
 /** The world of the ceremony: `hsm` is the issuing token; the root's is opened for this act alone. */
-export type CeremonyWorld = Omit<CaWorld, "guard" | "authorities"> & { readonly rootHsm: Hsm; readonly statusUrl: string };
+export type CeremonyWorld = Omit<CaWorld, "guard" | "authorities" | "ownHost"> & { readonly rootHsm: Hsm; readonly statusUrl: string };
 
 /** What the authorities are called and which keys they have. */
 export type CeremonyPlan = {
@@ -91,7 +91,7 @@ type Creation = { readonly kind: "root" | "issuing"; readonly signer: SigningAut
 /** Signs the authority's certificate with the root's key and records the authority; does nothing when it stands. */
 async function createAuthority(world: CeremonyWorld, { kind, signer, subject, pair }: Creation): Promise<IssuedCertificate> {
   const slug = pair.name;
-  const ca = await openCa({ ...world, hsm: world.rootHsm, authorities: new Map(), guard: (sql) => sql`true` });
+  const ca = await openCa({ ...world, hsm: world.rootHsm, authorities: new Map(), ownHost: undefined, guard: (sql) => sql`true` });
   const { certificate } = await issueFrom(ca, signer, {
     door: "system",
     key: `authority ${slug}`,

@@ -67,6 +67,7 @@ export async function issueFrom(ca: Ca, authority: SigningAuthority, request: Is
   if (request.door === "rest" && frozen.profile.kind !== "end-entity") {
     throw new Fault("policyDenied", `the profile ${request.profile} is for certificates that the service makes for itself`);
   }
+  if (request.door === "rest") refuseOwnHost(ca, request.names);
   const lifetimeSeconds = request.lifetimeSeconds ?? frozen.profile.lifetimeSeconds.default;
   const broken = violations(frozen.profile, { names: request.names, keyAlgorithm: request.publicKey.algorithm, lifetimeSeconds })[0];
   if (broken) throw new Fault(broken.code, broken.detail);
@@ -75,6 +76,14 @@ export async function issueFrom(ca: Ca, authority: SigningAuthority, request: Is
   if ((await ca.recordIntent(intent)) === "conflict") return await repeated(ca, authority, request, intent);
   const certificate = await finish(ca, authority, frozen.profile, { ...intent, plan, publicKey: request.publicKey });
   return { certificate, repeated: false };
+}
+
+/** Whoever had a certificate for the service's own host could take its clients' tokens. */
+function refuseOwnHost({ ownHost }: Ca, names: readonly GeneralName[]): void {
+  const taken = names.find(
+    ({ value }) => value === ownHost || (value.startsWith("*.") && ownHost?.slice(ownHost.indexOf(".")) === value.slice(1)),
+  );
+  if (ownHost !== undefined && taken) throw new Fault("policyDenied", `${taken.value} covers the host of this service itself`);
 }
 
 /** The exact bytes to be signed, linted, as the intent that makes them durable, and what they say. */
