@@ -1,7 +1,7 @@
 import { isIP } from "node:net";
 import { domainToASCII } from "node:url";
 import { InvalidArgumentError } from "commander";
-import { canonicalDnsName, canonicalIpAddress, type GeneralName } from "../pki/general-name.ts";
+import { canonicalDnsName, canonicalIpAddress, canonicalUri, type GeneralName } from "../pki/general-name.ts";
 
 /**
  * The name that a person typed, by its form: an IP address, a URI (`scheme://` or `urn:`), or else a DNS name. An
@@ -13,8 +13,9 @@ export function requestedName(text: string): GeneralName {
   if (address !== undefined) return { type: "ip", value: address };
   // A scheme alone is not enough: localhost:8443 is a name with a port by mistake, no URI of scheme localhost.
   if (/^([a-z][a-z0-9+.-]*:\/\/|urn:)/i.test(text)) {
-    if (!URL.canParse(text) || !/^[\x21-\x7e]+$/.test(text)) throw new InvalidArgumentError("It is not an absolute URI of visible ASCII.");
-    return { type: "uri", value: text };
+    const uri = canonicalUri(text);
+    if (typeof uri !== "string") throw new InvalidArgumentError(`This URI ${uri.detail}.`);
+    return { type: "uri", value: uri };
   }
   const wildcard = text.startsWith("*.") ? "*." : "";
   const name = canonicalDnsName(wildcard + domainToASCII(text.slice(wildcard.length)));

@@ -8,7 +8,7 @@ import { isAlabel } from "./punycode.ts";
  * A name of a subjectAltName in its canonical text.
  * - `dns`: lower-case LDH labels, A-labels checked, no trailing dot, at most 253 octets; the first label may be `*`
  * - `ip`: dotted quad, or IPv6 as RFC 5952 writes it
- * - `uri`: ASCII with a scheme, as it was given
+ * - `uri`: absolute, of RFC 3986, at most 2048 octets; scheme and host in lower case, the rest as it was given
  */
 export type GeneralName = { readonly type: "dns" | "ip" | "uri"; readonly value: string };
 
@@ -55,6 +55,27 @@ export function canonicalIpAddress(text: string): string | undefined {
   return octets && ipText(octets);
 }
 
+/** What is wrong with a URI: it is relative, its syntax is not that of RFC 3986, or its host is none. `detail` follows the URI in a sentence. */
+export type UriFlaw = { readonly in: "scheme" | "syntax" | "host"; readonly detail: string };
+
+/**
+ * Canonical form of an absolute URI: scheme and host in lower case (RFC 3986 §6.2.2.1), an IPv6 host as RFC 5952 writes it, the rest as it
+ * stands. Behind `//` comes a fully qualified domain name or an IP address, with a port if wished; user information is not taken.
+ * @see RFC 5280 §4.2.1.6, RFC 3986 §3
+ */
+export function canonicalUri(text: string): string | UriFlaw {
+  if (text.length > 2048) return { in: "syntax", detail: `has ${text.length} characters, more than 2048` };
+  const [, scheme, authority, path = "", rest = ""] = uriParts.exec(text) ?? [];
+  if (scheme === undefined) return { in: "scheme", detail: "has no scheme" };
+  if (!/^(?:[a-z0-9\-._~!$&'()*+,;=:@/?]|%[0-9a-f]{2})*$/i.test(path + rest.replace("#", ""))) {
+    return { in: "syntax", detail: "holds what RFC 3986 does not allow in a path, query or fragment" };
+  }
+  if (authority === undefined) return pathAlone(scheme, path, rest);
+  const host = hostAndPort(authority);
+  if (host !== undefined) return `${scheme.toLowerCase()}://${host}${path}${rest}`;
+  return { in: "host", detail: `needs a fully qualified domain name or an IP address as its host, where ${shown(authority)} stands` };
+}
+
 /** Key under which names of one domain lie side by side: the labels of a dns name in reverse; the value of others. */
 export function reversedName(name: GeneralName): string {
   return name.type === "dns" ? name.value.split(".").toReversed().join(".") : name.value;
@@ -71,7 +92,9 @@ function encodeGeneralName(name: GeneralName): Der {
 
 function canonical(type: GeneralName["type"], value: string): string | undefined {
   if (type === "dns") return canonicalDnsName(value);
-  return type === "ip" ? canonicalIpAddress(value) : canonicalUri(value);
+  if (type === "ip") return canonicalIpAddress(value);
+  const uri = canonicalUri(value);
+  return typeof uri === "string" ? uri : undefined;
 }
 
 function readGeneralName(value: DerValue): GeneralName {
@@ -86,7 +109,7 @@ function readGeneralName(value: DerValue): GeneralName {
     case 0x86: {
       const text = asciiText(content, "uniformResourceIdentifier");
       const uri = canonicalUri(text);
-      if (uri === undefined) throw new Fault("malformed", `the uniformResourceIdentifier ${shown(text)} is no URI with a scheme`);
+      if (typeof uri !== "string") throw new Fault("malformed", `the uniformResourceIdentifier ${shown(text)} ${uri.detail}`);
       return { type: "uri", value: uri };
     }
     case 0x87: {
@@ -117,9 +140,29 @@ function isLabel(label: string): boolean {
   return label.slice(2, 4) !== "--" || isAlabel(label);
 }
 
-// RFC 3986 §2, §3: a scheme, then reserved, unreserved and percent-encoded characters, as they are. RFC 5280 forbids relative URIs.
-function canonicalUri(text: string): string | undefined {
-  return text.length <= 2048 && /^[a-z][a-z0-9+.-]*:(?:[a-z0-9\-._~:/?#[\]@!$&'()*+,;=]|%[0-9a-f]{2})+$/i.test(text) ? text : undefined;
+// RFC 3986 Appendix B, with the scheme's own syntax (§3.1): scheme, authority, path, then query and fragment with their marks.
+const uriParts = /^([a-z][a-z0-9+.-]*):(?:\/\/([^/?#]*))?([^?#]*)(.*)$/is;
+
+function pathAlone(scheme: string, path: string, rest: string): string | UriFlaw {
+  if (path === "") return { in: "syntax", detail: "has nothing behind its scheme" };
+  // RFC 3986 §3.3 knows such paths; verifiers take them for URIs with an authority whose host is empty (docs/CONFORMANCE.md).
+  if (path.startsWith("/")) return { in: "host", detail: "has a path that begins with a slash, and no host" };
+  return `${scheme.toLowerCase()}:${path}${rest}`;
+}
+
+// RFC 3986 §3.2, without userinfo: it names no one, and may hold a password (§7.5).
+function hostAndPort(authority: string): string | undefined {
+  const [, literal, name = "", port] = /^(?:\[([^[\]]*:[^[\]]*)\]|([^:]*))(?::(0|[1-9]\d{0,4}))?$/.exec(authority) ?? [];
+  const address = canonicalIpAddress(literal ?? name);
+  const host = literal === undefined ? (address ?? fullyQualified(name)) : address && `[${address}]`;
+  if (host === undefined || Number(port ?? 0) > 65_535) return undefined;
+  return port === undefined ? host : `${host}:${port}`;
+}
+
+// One label alone means another host in every network.
+function fullyQualified(text: string): string | undefined {
+  const name = canonicalDnsName(text);
+  return name?.includes(".") && !name.startsWith("*") ? name : undefined;
 }
 
 function asciiText(content: Uint8Array, what: string): string {

@@ -1,6 +1,6 @@
 import { contentOf, tag } from "./der.ts";
 import { latin1 } from "./certificate-extension.ts";
-import { canonicalDnsName } from "./general-name.ts";
+import { canonicalDnsName, canonicalUri, type UriFlaw } from "./general-name.ts";
 import { altNameTags, type AltName, type LintSubject, type Rule } from "./lint-subject.ts";
 import type { RawAttribute } from "./name.ts";
 import { oid, oidName } from "./oid.ts";
@@ -135,12 +135,10 @@ export const nameRules: readonly Rule[] = [
     check: ({ altNames }) => (altNames.some(({ text }) => text === "") ? "subjectAltName has an empty name" : undefined),
   },
   ...dnsRules(),
-  {
-    name: "e_ext_san_uri_relative",
-    severity: "e",
-    citation: "RFC 5280 §4.2.1.6",
-    check: ofNames("uri", (text) => (/^[a-z][a-z0-9+.-]*:/i.test(text) ? undefined : "has no scheme")),
-  },
+  // A text that RFC 3986 cannot take apart is no absolute URI either.
+  uriRule("e_ext_san_uri_relative", ["scheme", "syntax"]),
+  uriRule("e_ext_san_uri_format_invalid", ["scheme", "syntax"]),
+  uriRule("e_ext_san_uri_host_not_fqdn_or_ip", ["host"]),
   {
     name: "e_ext_san_uri_not_ia5",
     severity: "e",
@@ -189,6 +187,14 @@ function dnsRules(): Rule[] {
 
 function dnsRule(name: string, citation: string, check: (text: string) => string | undefined): Rule {
   return { name, severity: "e", citation, check: ofNames("dns", check) };
+}
+
+function uriRule(name: string, flaws: readonly UriFlaw["in"][]): Rule {
+  const check = (text: string): string | undefined => {
+    const uri = canonicalUri(text);
+    return typeof uri !== "string" && flaws.includes(uri.in) ? uri.detail : undefined;
+  };
+  return { name, severity: "e", citation: "RFC 5280 §4.2.1.6", check: ofNames("uri", check) };
 }
 
 function labels(text: string): string[] {

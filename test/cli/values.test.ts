@@ -49,6 +49,7 @@ describe("names and their files", () => {
     ["192.0.2.7", { type: "ip", value: "192.0.2.7" }],
     ["2001:DB8::0001", { type: "ip", value: "2001:db8::1" }],
     ["spiffe://example.org/shop", { type: "uri", value: "spiffe://example.org/shop" }],
+    ["SPIFFE://Example.ORG/Shop", { type: "uri", value: "spiffe://example.org/Shop" }],
     ["urn:uuid:1", { type: "uri", value: "urn:uuid:1" }],
   ] as const)("%s is %j", ([text, name]) => {
     expect(requestedName(text)).toEqual(name);

@@ -156,7 +156,8 @@ function pkijsNames(der: Uint8Array<ArrayBuffer>): string[] {
 
 // pkijs gives text for dNSName and uniformResourceIdentifier and an OCTET STRING for iPAddress.
 function pkijsName(type: number, value: unknown): string {
-  if (type !== 7) return type === 2 ? `dns:${String(value).toLowerCase()}` : `${type === 6 ? "uri" : type}:${String(value)}`;
+  if (type === 6) return `uri:${comparable("uri", String(value))}`;
+  if (type !== 7) return type === 2 ? `dns:${String(value).toLowerCase()}` : `${type}:${String(value)}`;
   const octets = (value as { valueBlock: { valueHexView: Uint8Array } }).valueBlock.valueHexView; // an asn1js.OctetString, type 7 checked above
   return `ip:${octets.length === 4 ? octets.join(".") : Buffer.from(octets).toString("hex")}`;
 }
@@ -170,7 +171,13 @@ function peculiarNames(request: Pkcs10CertificateRequest): string[] | undefined 
   }
 }
 
+// RFC 3986 §6.2.2.1: scheme and host have no case; an IPv6 host has many spellings.
+function comparableStart(start: string): string {
+  return start.toLowerCase().replace(/\[(.*)\]/, (_, address: string) => `[${Buffer.from(ipOctets(address) ?? []).toString("hex")}]`);
+}
+
 function comparable(type: string, value: string): string {
+  if (type === "uri" || type === "url") return value.replace(/^[^:]*:(\/\/[^/?#]*)?/, comparableStart);
   if (type !== "ip") return type === "dns" ? value.toLowerCase() : value;
   return isIPv6(value) ? Buffer.from(ipOctets(value) ?? []).toString("hex") : value;
 }

@@ -5,6 +5,7 @@ import { Fault } from "../../src/fault.ts";
 import {
   canonicalDnsName,
   canonicalIpAddress,
+  canonicalUri,
   encodeSubjectAltName,
   parseSubjectAltName,
   reversedName,
@@ -106,7 +107,7 @@ test("every address that the operating system's parser knows is taken, but zones
 const label = fc.stringMatching(/^[a-z]([a-z0-9]{0,8}[a-z0-9])?$/);
 const dns = fc.array(label, { minLength: 1, maxLength: 4 }).map((labels): GeneralName => ({ type: "dns", value: labels.join(".") }));
 const ip = fc.oneof(fc.ipV4(), fc.ipV6()).map((text): GeneralName => ({ type: "ip", value: canonicalIpAddress(text) ?? "" }));
-const uri = label.map((host): GeneralName => ({ type: "uri", value: `spiffe://${host}/a%20b?c#d` }));
+const uri = label.map((host): GeneralName => ({ type: "uri", value: `spiffe://${host}.example/a%20b?c#d` }));
 
 test("names are read back as they were written, in their order (F-1)", () => {
   fc.assert(
@@ -132,6 +133,36 @@ test("any octets in a subjectAltName give canonical names or a Fault (F-1)", () 
   );
 });
 
+test("an http URI that is taken has the host that the URL standard's parser finds, and no user (RFC 5280 §4.2.1.6, F-1)", () => {
+  const host = fc.oneof(
+    fc.domain(),
+    fc.ipV4(),
+    fc.ipV6().map((text) => `[${text}]`),
+    fc.string({ unit: fc.constantFrom(..."aB1.-_*%2e[]:@"), maxLength: 16 }),
+  );
+  const rest = fc.string({ unit: fc.constantFrom(..."aB1/?#[]@:%2F \\\"<{|^`'~\u007f"), maxLength: 12 });
+  const port = fc.oneof(
+    fc.constant(""),
+    fc.nat(70_000).map((number) => `:${number}`),
+  );
+  const text = fc.tuple(fc.constantFrom("http", "HTTPS"), host, port, fc.constantFrom("", "/", "?", "#"), rest);
+  const seen = { taken: 0, refused: 0 };
+  fc.assert(
+    fc.property(text, ([scheme, name, number, mark, tail]) => {
+      const given = `${scheme}://${name}${number}${mark}${tail}`;
+      const taken = canonicalUri(given);
+      if (typeof taken !== "string") return void (seen.refused += 1);
+      seen.taken += 1;
+      const { hostname, username, protocol } = new URL(taken);
+      expect([`${protocol}//${hostname}`, username]).toEqual([/^[a-z]+:\/\/(\[[^\]]*\]|[^:/?#]*)/.exec(taken)?.[0], ""]);
+      expect(new URL(given).hostname).toBe(hostname);
+      expect(canonicalUri(taken)).toBe(taken);
+    }),
+    { numRuns: 5000 },
+  );
+  expect(Math.min(seen.taken, seen.refused)).toBeGreaterThan(500);
+});
+
 test("the encoding is that of RFC 5280 §4.2.1.6", () => {
   const names: GeneralName[] = [
     { type: "dns", value: "a.b" },
@@ -147,6 +178,8 @@ test.for<{ name: string; names: GeneralName[] }>([
   { name: "an address with a leading zero", names: [{ type: "ip", value: "192.0.2.01" }] },
   { name: "an address written long", names: [{ type: "ip", value: "0:0:0:0:0:0:0:1" }] },
   { name: "a relative URI", names: [{ type: "uri", value: "/a" }] },
+  { name: "a URI whose host is in upper case", names: [{ type: "uri", value: "https://A.example/" }] },
+  { name: "a URI whose host is a single label", names: [{ type: "uri", value: "spiffe://prod/a" }] },
 ])("$name is not written", ({ names }) => {
   expect(() => encodeSubjectAltName(names)).toThrow(Fault);
 });

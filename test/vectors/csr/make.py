@@ -146,8 +146,19 @@ row("XG-3 j", "a dNSName in UTF-8", "octet above 127", csr(extensions=[san(dns("
 for name in ["", ".", "a..example", "a.example.", "-a.example", "a-.example", "a_b.example", "*", "a.*.example", "*a.example", "1.2.3.4", "0x7f.0.0.1",
              "2130706433", "xn--a.example", "xn--abc-.example", "ab--c.example", "a b.example", "a" * 64 + ".example", ".".join(["a" * 63] * 4)]:
     row("XP-5", f"the dNSName {name[:20]!r}", "no host name", csr(extensions=[san(dns(name))]))
-row("XP-5", "a relative URI", "no URI", csr(extensions=[san(tlv(0x86, b"/path"))]))
-row("XP-5", "a URI with a space", "no URI", csr(extensions=[san(tlv(0x86, b"https://a.example/ b"))]))
+def uri(text): return san(tlv(0x86, text.encode()))
+row("XP-5", "a relative URI", "has no scheme", csr(extensions=[uri("/path")]))
+row("XP-5", "a URI with a space", "holds what RFC 3986 does not allow", csr(extensions=[uri("https://a.example/ b")]))
+for text in ["x:[", "foo:a#b#c", "spiffe://a.example/[x]", "spiffe://a.example/%2", "spiffe://a.example/%zz", "foo:a?b]"]:
+    row("XP-5", f"the URI {text!r}", "holds what RFC 3986 does not allow", csr(extensions=[uri(text)]))
+for text in ["x:", "x:?", "a:#", "foo:?a", "foo:#a"]:
+    row("XP-5", f"the URI {text!r}", "has nothing behind its scheme", csr(extensions=[uri(text)]))
+for text in ["http://", "http:///x", "spiffe:///a", "http://[::zz]/", "http://[192.0.2.1]/", "http://[v1.a]/", "http://2001:db8::1/", "http://a:b:c/", "http://exa%20mple",
+             "http://exa%2ample.org/", "spiffe://prod/a", "http://localhost/", "http://a_b.example/", "http://*.example.org/", "http://a.example:/",
+             "http://a.example:65536/", "http://a.example:080/", "http://127.1/", "http://a.example./", "http://user@a.example/", "http://a.example@evil.example/"]:
+    row("XP-5", f"the URI {text!r}", "needs a fully qualified domain name or an IP address as its host", csr(extensions=[uri(text)]))
+row("XP-5", "the URI 'foo:/a'", "begins with a slash, and no host", csr(extensions=[uri("foo:/a")]))
+row("XP-5", "a URI of 2,049 octets", "more than 2048", csr(extensions=[uri("urn:" + "a" * 2045)]))
 row("XG-3 k", "a CN of type INTEGER", "CN is not a DirectoryString", csr(subject=cn(integer(5))))
 row("XG-3 k", "a CN of type OCTET STRING", "CN is not a DirectoryString", csr(subject=cn(octets(b"a.example.org"))))
 row("XG-3 k", "a CN that is a SEQUENCE", "CN is not a DirectoryString", csr(subject=cn(seq(utf8("a.example.org")))))
@@ -280,6 +291,11 @@ accept("an unknown extension whose value is no DER, not critical", ["a.example.o
 accept("upper case, folded", ["a.example.org", "b.example.org"], csr(extensions=[san(dns("A.Example.ORG"), dns("b.example.org"))]))
 accept("a name twice, kept once", ["a.example.org"], csr(extensions=[san(dns("a.example.org"), dns("A.EXAMPLE.org"))]))
 accept("a wildcard, addresses and a URI", ["*.example.org", "10.0.0.1", "2001:db8::1", "spiffe://example.org/a"], csr(extensions=[san(dns("*.example.org"), tlv(0x87, bytes([10, 0, 0, 1])), tlv(0x87, bytes.fromhex("20010db8" + "0" * 23 + "1")), tlv(0x86, b"spiffe://example.org/a"))]))
+for given, kept in [("spiffe://example.org", None), ("spiffe://example.org/ns/a%20b?c=/?#d?/", None), ("urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6", None), ("a:b", None),
+                    ("mailto:a@b.example", None), ("https://a.example:8443/x", None), ("http://192.0.2.1:80/", None), ("http://[2001:db8::1]:0/", None),
+                    ("SPIFFE://Example.ORG/A", "spiffe://example.org/A"), ("http://[2001:DB8:0::1]/", "http://[2001:db8::1]/"), ("URN:A:B", "urn:A:B"),
+                    ("http://xn--mnchen-3ya.example?q", None), ("urn:" + "a" * 2044, None)]:
+    accept(f"the URI {given[:60]}", [kept or given], csr(extensions=[uri(given)]))
 accept("a CN that is an address of subjectAltName", ["10.0.0.1"], csr(subject=cn(utf8("10.0.0.1")), extensions=[san(tlv(0x87, bytes([10, 0, 0, 1])))]))
 accept("a CN in other case than in subjectAltName", ["a.example.org"], csr(subject=cn(tlv(0x13, b"A.example.org"))))
 accept("a CN in BMPString", ["a.example.org"], csr(subject=cn(tlv(0x1E, "a.example.org".encode("utf-16-be")))))

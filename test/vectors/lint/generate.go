@@ -116,8 +116,11 @@ func main() {
 }
 
 func namesOf(b base) []json.RawMessage {
-	if b.profile == "server" {
+	switch b.profile {
+	case "server":
 		return names
+	case "client":
+		return []json.RawMessage{json.RawMessage(`{"type":"uri","value":"spiffe://example.org/a"}`)}
 	}
 	return []json.RawMessage{}
 }
@@ -262,8 +265,17 @@ func vectors() []vector {
 		{rule: "e_san_wildcard_not_first", zlint: true, base: "server", mutate: value(oidSAN, dns("www.*.example.org"))},
 		{rule: "chancery_dns_name_not_canonical", base: "server", mutate: value(oidSAN, dns("A.example.org"))},
 		{rule: "n_san_dns_name_duplicate", zlint: true, base: "server", mutate: value(oidSAN, dns("a.example.org", "a.example.org"))},
-		{rule: "e_ext_san_uri_relative", zlint: true, base: "server", mutate: value(oidSAN, sequence(tlv(0x86, []byte("/workload/a"))))},
-		{rule: "e_ext_san_uri_not_ia5", zlint: true, base: "server", mutate: value(oidSAN, sequence(tlv(0x86, []byte("spiffe://example.org/b\xc3\xbccher"))))},
+		{rule: "e_ext_san_uri_relative", zlint: true, base: "client", mutate: value(oidSAN, uri("/workload/a"))},
+		{rule: "e_ext_san_uri_relative", file: "e_ext_san_uri_relative-percent", zlint: true, base: "client", mutate: value(oidSAN, uri("spiffe://example.org/%zz"))},
+		{rule: "e_ext_san_uri_format_invalid", zlint: true, base: "client", mutate: value(oidSAN, uri("spiffe:"))},
+		{rule: "e_ext_san_uri_format_invalid", file: "e_ext_san_uri_format_invalid-query", zlint: true, base: "client", mutate: value(oidSAN, uri("spiffe:?a"))},
+		{rule: "e_ext_san_uri_format_invalid", file: "e_ext_san_uri_format_invalid-percent", zlint: true, base: "client", mutate: value(oidSAN, uri("spiffe://example.org/%2"))},
+		{rule: "e_ext_san_uri_host_not_fqdn_or_ip", zlint: true, base: "client", mutate: value(oidSAN, uri("spiffe:///a"))},
+		{rule: "e_ext_san_uri_host_not_fqdn_or_ip", file: "e_ext_san_uri_host_not_fqdn_or_ip-label", zlint: true, base: "client", mutate: value(oidSAN, uri("spiffe://prod/a"))},
+		{rule: "e_ext_san_uri_host_not_fqdn_or_ip", file: "e_ext_san_uri_host_not_fqdn_or_ip-address", zlint: true, base: "client", mutate: value(oidSAN, uri("http://[::zz]/"))},
+		{rule: "e_ext_san_uri_host_not_fqdn_or_ip", file: "e_ext_san_uri_host_not_fqdn_or_ip-ports", zlint: true, base: "client", mutate: value(oidSAN, uri("http://a.example.org:1:2/"))},
+		{rule: "e_ext_san_uri_host_not_fqdn_or_ip", file: "e_ext_san_uri_host_not_fqdn_or_ip-path", zlint: true, base: "client", mutate: value(oidSAN, uri("spiffe:/a"))},
+		{rule: "e_ext_san_uri_not_ia5", zlint: true, base: "client", mutate: value(oidSAN, uri("spiffe://example.org/b\xc3\xbccher"))},
 		{rule: "chancery_san_not_in_profile", context: true, base: "server", mutate: value(oidSAN, sequence(tlv(0x81, []byte("a@example.org"))))},
 		{rule: "chancery_san_not_in_profile", file: "chancery_san_not_in_profile-uri", context: true, base: "server", mutate: value(oidSAN, sequence(tlv(0x86, []byte("spiffe://example.org/a"))))},
 		{rule: "chancery_san_not_in_profile", file: "chancery_san_not_in_profile-ip", context: true, base: "server", mutate: value(oidSAN, sequence(tlv(0x87, []byte{192, 0, 2})))},
@@ -373,6 +385,14 @@ func makeBases() map[string]base {
 			CRLDistributionPoints: []string{"http://status.example.org/crl/issuing-1.crl"},
 		}, issuer, key, signer)
 	}
+	workload, err := url.Parse("spiffe://example.org/a")
+	check(err)
+	client := create(&x509.Certificate{
+		SerialNumber: serial(9), NotBefore: at("2026-01-10T12:00:00Z"), NotAfter: at("2026-04-10T11:59:59Z"), KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, URIs: []*url.URL{workload},
+		OCSPServer: []string{"http://status.example.org/ocsp/issuing-1"}, IssuingCertificateURL: []string{"http://status.example.org/ca/issuing-1.cer"},
+		CRLDistributionPoints: []string{"http://status.example.org/crl/issuing-1.crl"},
+	}, issuingCertificate, leaf, issuing)
 	responderID := keyID(responder)
 	responderCertificate := create(&x509.Certificate{
 		SerialNumber: serial(8), NotBefore: at("2026-01-10T12:00:00Z"), NotAfter: at("2026-02-09T11:59:59Z"), KeyUsage: x509.KeyUsageDigitalSignature,
@@ -385,6 +405,7 @@ func makeBases() map[string]base {
 		"subordinate":     {split(issuingCertificate), root, "subordinate", "good-root.pem", "root-1"},
 		"subordinate-rsa": {split(rsaCertificate), root, "subordinate", "good-root.pem", "root-1"},
 		"responder":       {split(responderCertificate), issuing, "ocsp-responder", "good-subordinate.pem", "issuing-1"},
+		"client":          {split(client), issuing, "client", "good-subordinate.pem", "issuing-1"},
 		"server":          {split(server(leaf, issuing, issuingCertificate, x509.KeyUsageDigitalSignature, 4)), issuing, "server", "good-subordinate.pem", "issuing-1"},
 		"server-rsa":      {split(server(leafRSA, issuing, issuingCertificate, both, 5)), issuing, "server", "good-subordinate.pem", "issuing-1"},
 		"server-by-rsa":   {split(server(leaf, issuingRSA, rsaCertificate, x509.KeyUsageDigitalSignature, 6)), issuingRSA, "server", "good-subordinate-rsa.pem", "issuing-1"},
@@ -530,6 +551,8 @@ func dns(names ...string) []byte {
 	}
 	return sequence(all...)
 }
+
+func uri(text string) []byte { return sequence(tlv(0x86, []byte(text))) }
 
 func point(location string) []byte {
 	return sequence(sequence(tlv(0xa0, tlv(0xa0, tlv(0x86, []byte(mustURL(location)))))))
