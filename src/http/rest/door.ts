@@ -63,7 +63,8 @@ async function answerOf(doors: RestDoors, route: Route, context: Context<DoorEnv
 
   const principal = await doors.authenticate(incoming.headers.authorization);
   if (!doors.may(principal, route.action, { namespace: principal.namespace })) {
-    throw new Fault("policyDenied", `the role ${principal.role} does not include ${route.action}`);
+    const detail = `the role ${principal.role} does not include ${route.action}`;
+    return refusal(doors, context, { code: "policyDenied", detail, tokenError: "insufficient_scope" });
   }
 
   const [first = "application/json", ...others] = route.produces;
@@ -112,7 +113,7 @@ function written(answer: Answer): Response {
 
 /** What a thrown error becomes. The cause of what nobody expected is for the log alone. */
 function failure(doors: RestDoors, context: Context<DoorEnvironment>, error: unknown): Response {
-  const problem = problemOf(error);
+  const problem = withTokenError(problemOf(error), context);
   const response = refusal(doors, context, problem);
   if (response.status >= 500) {
     const { method, path } = context.req;
@@ -120,6 +121,12 @@ function failure(doors: RestDoors, context: Context<DoorEnvironment>, error: unk
     doors.events.tell(response.status === 500 ? "error" : "warn", "request.failed", fields);
   }
   return response;
+}
+
+/** To a request without a token, or with credentials of another scheme, no error is told (RFC 6750 §3.1). */
+function withTokenError(problem: Problem, context: Context<DoorEnvironment>): Problem {
+  const presented = /^bearer\s+\S/i.test(context.env.incoming.headers.authorization ?? "");
+  return problem.code === "unauthenticated" && presented ? { ...problem, tokenError: "invalid_token" } : problem;
 }
 
 function refusal(

@@ -132,6 +132,8 @@ export type Problem = {
   readonly detail?: string;
   /** Extension members (RFC 9457 §3.2). */
   readonly members?: Readonly<Record<string, unknown>>;
+  /** What is wrong with the token that came (RFC 6750 §3.1); absent when none came, or when it is not the token. */
+  readonly tokenError?: "invalid_token" | "insufficient_scope";
 };
 
 /** A problem document as it is sent: status, headers, JSON text. */
@@ -153,6 +155,7 @@ export function problemOf(error: unknown): Problem {
  */
 export function problemDocument(problem: Problem, { baseUrl, requestId }: { baseUrl: string; requestId: string }): ProblemDocument {
   const { status, title, retryAfterSeconds } = meanings[problem.code];
+  const { tokenError } = problem;
   const body = JSON.stringify({
     ...problem.members,
     type: `${baseUrl}/problems/${problem.code}`,
@@ -167,11 +170,15 @@ export function problemDocument(problem: Problem, { baseUrl, requestId }: { base
     headers: {
       "content-type": "application/problem+json",
       "cache-control": "no-store",
-      ...(status === 401 && { "www-authenticate": 'Bearer realm="chancery"' }),
+      ...((status === 401 || tokenError !== undefined) && { "www-authenticate": challenge(tokenError) }),
       ...(retryAfterSeconds !== undefined && { "retry-after": String(retryAfterSeconds) }),
     },
     body,
   };
+}
+
+function challenge(error: Problem["tokenError"]): string {
+  return `Bearer realm="chancery"${error === undefined ? "" : `, error="${error}"`}`;
 }
 
 /** What a person reads who follows the `type` of a problem document. */

@@ -49,6 +49,13 @@ describe("problem documents (RFC 9457)", () => {
     expect(problemExplanation(code)).toMatch(new RegExp(`^${code} \\(${status}\\)\n\n`));
   });
 
+  test.for([
+    { code: "unauthenticated", tokenError: "invalid_token", challenge: 'Bearer realm="chancery", error="invalid_token"' },
+    { code: "policyDenied", tokenError: "insufficient_scope", challenge: 'Bearer realm="chancery", error="insufficient_scope"' },
+  ] as const)("$code for want of a better token says $tokenError (RFC 6750 §3.1)", ({ code, tokenError, challenge }) => {
+    expect(problemDocument({ code, tokenError }, at).headers["www-authenticate"]).toBe(challenge);
+  });
+
   test("members of a Fault stand beside the others and cannot replace them (§3.2)", () => {
     const fault = new Fault("lintRefused", "x", { members: { rules: ["e_ext_san_missing"], status: 200, type: "about:blank" } });
     expect(JSON.parse(problemDocument(problemOf(fault), at).body)).toMatchObject({

@@ -104,6 +104,11 @@ const matrix: readonly {
   { route: "GET /problems/:code", path: () => "/problems/badCSR", stranger: 200, viewer: 200, requester: 200 },
 ];
 
+/** RFC 6750 §3. */
+function challenge(error: string | false): string {
+  return `Bearer realm="chancery"${error === false ? "" : `, error="${error}"`}`;
+}
+
 describe("who may do what, through the running service", () => {
   test("the matrix has a row for every route", () => {
     expect(matrix.map(({ route }) => route).toSorted()).toEqual(routes.map(({ method, path }) => `${method} ${path}`).toSorted());
@@ -119,11 +124,14 @@ describe("who may do what, through the running service", () => {
       for (const credential of [null, "noise", unknown]) {
         const answer = await ask(credential);
         expect(answer.status).toBe(isPublic ? 200 : 401);
-        if (!isPublic) expect(answer.headers["www-authenticate"]).toBe('Bearer realm="chancery"');
+        expect(answer.headers["www-authenticate"]).toBe(isPublic ? undefined : challenge(credential !== null && "invalid_token"));
       }
-      expect((await ask(null, { authorization: `Basic ${Buffer.from("a:b").toString("base64")}` })).status).toBe(isPublic ? 200 : 401);
+      const basic = await ask(null, { authorization: `Basic ${Buffer.from("a:b").toString("base64")}` });
+      expect([basic.status, basic.headers["www-authenticate"]]).toEqual(isPublic ? [200, undefined] : [401, challenge(false)]);
       expect((await ask(strangerToken)).status).toBe(row.stranger);
-      expect((await ask(viewerToken)).status).toBe(row.viewer);
+      const viewed = await ask(viewerToken);
+      expect(viewed.status).toBe(row.viewer);
+      expect(viewed.headers["www-authenticate"]).toBe(row.viewer === 403 ? challenge("insufficient_scope") : undefined);
       expect((await ask(requesterToken)).status).toBe(row.requester);
     },
   );
