@@ -1,4 +1,4 @@
-import { createECDH, createHash, generatePrimeSync } from "node:crypto";
+import { checkPrime, createECDH, createHash, generatePrimeSync, getDiffieHellman } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { keyAlgorithm, spkiFromEcPoint, spkiFromRsa, verificationKey } from "../../src/pki/algorithm.ts";
@@ -42,6 +42,35 @@ test("a modulus that is a prime is told from one that is not", async () => {
   expect(keyViolations(prime)).toEqual([]);
   expect(await modulusIsPrime(prime)).toBe(true);
   for (const { source, spki } of published) expect(await modulusIsPrime(Buffer.from(spki, "hex")), source).toBe(false);
+});
+
+// RFC 3526 §3, §4, §5
+const groups = [
+  { group: "modp14", bits: 2048 },
+  { group: "modp15", bits: 3072 },
+  { group: "modp16", bits: 4096 },
+];
+
+test.for(groups)("a prime modulus of $bits bits is seen, and so is a modulus that is two away from it", async ({ group }) => {
+  const prime = getDiffieHellman(group).getPrime();
+  expect(await modulusIsPrime(spkiFromRsa(prime, Uint8Array.of(1, 0, 1)))).toBe(true);
+  const other = Buffer.from((BigInt(`0x${prime.toString("hex")}`) - 2n).toString(16), "hex");
+  expect(await modulusIsPrime(spkiFromRsa(other, Uint8Array.of(1, 0, 1)))).toBe(false);
+});
+
+test("eight prime moduli are refused before one primality test that began earlier has ended (XK-2)", async () => {
+  const prime = getDiffieHellman("modp14").getPrime();
+  const ended: string[] = [];
+  const full = new Promise<void>((resolve) =>
+    checkPrime(prime, () => {
+      ended.push("full test");
+      resolve();
+    }),
+  );
+  const spki = spkiFromRsa(prime, Uint8Array.of(1, 0, 1));
+  const judged = Array.from({ length: 8 }, async () => ended.push(String(await modulusIsPrime(spki))));
+  await Promise.all([full, ...judged]);
+  expect(ended).toEqual([...Array.from({ length: 8 }, () => "true"), "full test"]);
 });
 
 test("11,000 good keys are taken (XK-4)", () => {
