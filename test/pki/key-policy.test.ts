@@ -44,6 +44,12 @@ test("a modulus that is a prime is told from one that is not", async () => {
   for (const { source, spki } of published) expect(await modulusIsPrime(Buffer.from(spki, "hex")), source).toBe(false);
 });
 
+test("a modulus with a small factor is refused for that alone: no close primes are looked for (XK-2)", () => {
+  const root = 3n * ((1n << 1022n) + 1_000_003n);
+  const spki = spkiFromRsa(Buffer.from((root * root).toString(16), "hex"), Uint8Array.of(1, 0, 1));
+  expect(keyViolations(spki)).toEqual(["the RSA modulus has the factor 3"]);
+});
+
 // RFC 3526 §3, §4, §5
 const groups = [
   { group: "modp14", bits: 2048 },
