@@ -38,6 +38,18 @@ export async function recordTokenRevocation({ orm }: Tx, tokenId: string, revoke
   return inserted.length === 1;
 }
 
+/** When the token expires; undefined when it is revoked or not there. Until the transaction ends nobody can revoke it. */
+export async function holdToken({ orm }: Tx, id: string): Promise<Date | undefined> {
+  // FOR UPDATE excludes the FOR KEY SHARE that recording a revocation takes on the row it refers to.
+  const [held] = await orm.select({ expiresAt: apiTokenTable.expiresAt }).from(apiTokenTable).where(eq(apiTokenTable.id, id)).for("update");
+  // A statement of its own sees the revocation that was committed while the first one waited.
+  const revoked = await orm
+    .select({ tokenId: apiTokenRevocationTable.tokenId })
+    .from(apiTokenRevocationTable)
+    .where(eq(apiTokenRevocationTable.tokenId, id));
+  return revoked.length > 0 ? undefined : held?.expiresAt;
+}
+
 /** The token of this id, if it lies in `namespace` or within it. */
 export async function readToken({ orm }: Tx, namespace: string, id: string): Promise<TokenRecord | undefined> {
   const [row] = await tokens(orm).where(and(within(namespace), eq(apiTokenTable.id, id)));

@@ -2,13 +2,14 @@ import { createHash, timingSafeEqual } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import { appendAudit } from "../audit/append.ts";
 import { auditRow, type AuditWorld } from "../audit/entry.ts";
-import type { Database } from "../database/connect.ts";
+import type { Database, Tx } from "../database/connect.ts";
 import { Fault } from "../fault.ts";
 import { parseNamespace } from "./namespace.ts";
 import { mayGrant } from "./policy.ts";
 import type { Principal, Role } from "./principal.ts";
 import {
   type Credential,
+  holdToken,
   readCredential,
   readToken,
   readTokens,
@@ -30,15 +31,15 @@ export type Access = {
   authenticate(authorization: string | undefined): Promise<Principal>;
   /**
    * Creates a token; its text is in the answer and nowhere else. Durable with its audit record on return.
-   * @throws Fault `policyDenied` when it would have a higher role than the principal or leave its namespace; `malformed` for a namespace that is none
-   *   or an expiry that is not in the future.
+   * @throws Fault `policyDenied` when it would have a higher role than the principal, leave its namespace or outlive its token; `malformed` for a
+   *   namespace that is none or an expiry that is not in the future; `unauthenticated` when the principal's token is revoked or has expired.
    */
   createToken(principal: Principal, grant: Grant): Promise<TokenRecord & { readonly token: string }>;
   /** Tokens of the principal's namespace and within it, oldest first, at most `limit` (1000) behind `after`. */
   listTokens(principal: Principal, page?: { readonly limit?: number; readonly after?: TokenPosition }): Promise<readonly TokenRecord[]>;
   /**
    * Revokes a token for good; durable with its audit record on return. Revoking it again changes nothing.
-   * @throws Fault `notFound` when there is none of this id that the principal may see.
+   * @throws Fault `notFound` when there is none of this id that the principal may see; `unauthenticated` as `createToken`.
    */
   revokeToken(principal: Principal, id: string): Promise<void>;
 };
@@ -114,23 +115,46 @@ async function createToken(world: AccessWorld, principal: Principal, grant: Gran
   const token = { id: uuid(id), namespace, role, createdAt, expiresAt, createdBy: principal.id };
   const entry = { operation: "token.create", namespace: principal.namespace, principal: principal.id } as const;
   const object = { role, namespace, expiresAt: expiresAt.toISOString() };
-  if (!mayGrant(principal, { role, namespace })) {
-    await database.transact((tx) => appendAudit(tx, auditRow({ ...entry, outcome: "denied", object }, world)));
-    throw new Fault(
-      "policyDenied",
-      `a token of role ${principal.role} in ${principal.namespace} cannot create one of role ${role} in ${namespace}`,
-    );
-  }
-  await database.transact(async (tx) => {
-    await recordToken(tx, { ...token, secretHash: hash(secret) });
-    await appendAudit(tx, auditRow({ ...entry, outcome: "success", object: { ...object, token: token.id } }, world));
+  const refusal = await database.transact(async (tx) => {
+    const latest = await ownExpiry(tx, principal, clock.now());
+    const refused = refusalOf(principal, token, latest);
+    if (refused === undefined) await recordToken(tx, { ...token, secretHash: hash(secret) });
+    const outcome =
+      refused === undefined
+        ? ({ outcome: "success", object: { ...object, token: token.id } } as const)
+        : ({ outcome: "denied", object } as const);
+    await appendAudit(tx, auditRow({ ...entry, ...outcome }, world));
+    return refused;
   });
+  if (refusal !== undefined) throw new Fault("policyDenied", refusal);
   return { ...token, token: formatToken({ id, secret }) };
+}
+
+/**
+ * When the principal's own token expires, which cannot be revoked before this transaction ends; undefined for the service itself.
+ * @throws Fault `unauthenticated` when it is revoked or has expired, though an instance may still remember it.
+ */
+async function ownExpiry(tx: Tx, principal: Principal, now: Date): Promise<Date | undefined> {
+  if (principal.id === "system") return undefined;
+  const expiresAt = await holdToken(tx, principal.id.replace(/^token:/, ""));
+  if (!expiresAt || expiresAt <= now) throw new Fault("unauthenticated", "the bearer token is not valid");
+  return expiresAt;
+}
+
+/** Why the principal may not create this token; undefined when it may. Nobody grants more than they have, nor for longer. */
+function refusalOf(principal: Principal, grant: Grant, latest: Date | undefined): string | undefined {
+  const { role, namespace, expiresAt } = grant;
+  if (!mayGrant(principal, grant)) {
+    return `a token of role ${principal.role} in ${principal.namespace} cannot create one of role ${role} in ${namespace}`;
+  }
+  if (latest && expiresAt > latest) return `a token cannot outlive the one that creates it, which expires at ${seconds(latest)}`;
+  return undefined;
 }
 
 async function revokeToken(world: AccessWorld, principal: Principal, id: string): Promise<void> {
   if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(id)) throw new Fault("notFound", "there is no such token");
   await world.database.transact(async (tx) => {
+    await ownExpiry(tx, principal, world.clock.now());
     const token = await readToken(tx, principal.namespace, id);
     if (!token) throw new Fault("notFound", "there is no such token");
     if (!(await recordTokenRevocation(tx, token.id, wholeSeconds(world.clock.now())))) return;
@@ -151,4 +175,8 @@ function uuid(bytes: Uint8Array): string {
 
 function wholeSeconds(time: Date): Date {
   return new Date(Math.floor(time.getTime() / 1000) * 1000);
+}
+
+function seconds(time: Date): string {
+  return time.toISOString().replace(/\.\d{3}Z$/, "Z");
 }

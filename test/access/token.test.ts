@@ -46,6 +46,13 @@ function halfRepeated() {
   };
 }
 
+/** Resolves once a statement waits for the lock of another transaction. */
+async function waitingForLock(): Promise<void> {
+  const waiting = () =>
+    database.read((sql) => sql`select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`);
+  while ((await waiting()).length === 0);
+}
+
 /** Whether the guard holds for a row of this principal. */
 const holds = async (principal: string, createdAt = clock.now()) => {
   const [row] = await database.read(
@@ -127,6 +134,70 @@ describe("nobody raises himself (ACC-9)", () => {
     await expect(access.createToken(principal, { role, namespace, expiresAt: inAnHour })).rejects.toMatchObject({ code: "policyDenied" });
     expect((await audit("token.create")).at(-1)).toMatchObject({ principal: principal.id, outcome: "denied", object: { role, namespace } });
     expect((await access.listTokens(system)).filter(({ createdBy }) => createdBy === principal.id)).toEqual([]);
+  });
+});
+
+describe("a token that no longer counts neither makes nor revokes others, though an instance remembers it (ACC-9)", () => {
+  const grantBy = (principal: Principal, expiresAt = inAnHour) =>
+    otherInstance().createToken(principal, { role: "viewer", namespace: "/team-a", expiresAt });
+
+  test("once it is revoked", async () => {
+    const { id, token } = await grant("admin");
+    const { id: sibling } = await grant();
+    const principal = await authenticate(token, otherInstance());
+    await access.revokeToken(system, id);
+    const before = await count("api_token");
+    await expect(grantBy(principal)).rejects.toMatchObject({ code: "unauthenticated" });
+    await expect(otherInstance().revokeToken(principal, sibling)).rejects.toMatchObject({ code: "unauthenticated" });
+    expect([await count("api_token"), await holds(`token:${sibling}`)]).toEqual([before, true]);
+  });
+
+  test("once it has expired", async () => {
+    const principal = await authenticate((await grant("admin")).token);
+    clock.set(inAnHour.toISOString());
+    await expect(grantBy(principal, new Date("2026-01-01T02:00:00Z"))).rejects.toMatchObject({ code: "unauthenticated" });
+  });
+
+  test("though its revocation is not yet committed when the new one is asked for", async () => {
+    const { id, token } = await grant("admin");
+    const principal = await authenticate(token);
+    const [revoked, release] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const revocation = database.transact(async ({ sql }) => {
+      await sql`insert into api_token_revocation (token_id, revoked_at) values (${id}, now())`;
+      revoked.resolve();
+      await release.promise;
+    });
+    await revoked.promise;
+    const refused = expect(grantBy(principal)).rejects.toMatchObject({ code: "unauthenticated" });
+    await waitingForLock();
+    release.resolve();
+    await Promise.all([revocation, refused]);
+  });
+
+  test("two administrators who revoke each other at once: one of them comes first", async () => {
+    const [left, right] = await Promise.all([grant("admin"), grant("admin")]);
+    const outcomes = await Promise.allSettled([
+      access.revokeToken(await authenticate(left.token), right.id),
+      otherInstance().revokeToken(await authenticate(right.token), left.id),
+    ]);
+    expect(outcomes.map(({ status }) => status).toSorted()).toEqual(["fulfilled", "rejected"]);
+    expect([await holds(`token:${left.id}`), await holds(`token:${right.id}`)].toSorted()).toEqual([false, true]);
+  });
+});
+
+describe("no token outlives the one that creates it (ACC-9)", () => {
+  test.for([
+    { name: "to the same second", expiresAt: inAnHour, allowed: true },
+    { name: "for one second more", expiresAt: new Date("2026-01-01T01:00:01Z"), allowed: false },
+  ])("$name: $allowed", async ({ expiresAt, allowed }) => {
+    const principal = await authenticate((await grant("admin")).token);
+    const created = access.createToken(principal, { role: "viewer", namespace: "/team-a", expiresAt });
+    if (allowed) return expect(await created).toMatchObject({ expiresAt });
+    await expect(created).rejects.toMatchObject({
+      code: "policyDenied",
+      detail: expect.stringContaining("expires at 2026-01-01T01:00:00Z"),
+    });
+    expect((await audit("token.create")).at(-1)).toMatchObject({ principal: principal.id, outcome: "denied" });
   });
 });
 
