@@ -1,4 +1,4 @@
-import { and, asc, eq, gt, or, sql as expression } from "drizzle-orm";
+import { and, desc, eq, lt, or, sql as expression } from "drizzle-orm";
 import type { PendingQuery, Row, Sql } from "postgres";
 import type { Tx } from "../database/connect.ts";
 import type { Role } from "./principal.ts";
@@ -56,17 +56,17 @@ export async function readToken({ orm }: Tx, namespace: string, id: string): Pro
   return row && record(row);
 }
 
-/** Tokens of `namespace` and within it, oldest first. */
+/** Tokens of `namespace` and within it, newest first. */
 export async function readTokens(
   { orm }: Tx,
   namespace: string,
   { limit, after }: { limit: number; after?: TokenPosition },
 ): Promise<TokenRecord[]> {
   const { createdAt, id } = apiTokenTable;
-  const behind = after && or(gt(createdAt, after.createdAt), and(eq(createdAt, after.createdAt), gt(id, after.id)));
+  const behind = after && or(lt(createdAt, after.createdAt), and(eq(createdAt, after.createdAt), lt(id, after.id)));
   const rows = await tokens(orm)
     .where(and(within(namespace), behind))
-    .orderBy(asc(createdAt), asc(id))
+    .orderBy(desc(createdAt), desc(id))
     .limit(limit);
   return rows.map(record);
 }

@@ -3,6 +3,7 @@ import { LRUCache } from "lru-cache";
 import { appendAudit } from "../audit/append.ts";
 import { auditRow, type AuditWorld } from "../audit/entry.ts";
 import type { Database, Tx } from "../database/connect.ts";
+import { formatCursor, parseCursor } from "../database/cursor.ts";
 import { Fault } from "../fault.ts";
 import { parseNamespace } from "./namespace.ts";
 import { mayGrant } from "./policy.ts";
@@ -15,7 +16,6 @@ import {
   readTokens,
   recordToken,
   recordTokenRevocation,
-  type TokenPosition,
   type TokenRecord,
 } from "./store.ts";
 import { formatToken, parseToken } from "./token-text.ts";
@@ -35,8 +35,11 @@ export type Access = {
    *   namespace that is none or an expiry that is not in the future; `unauthenticated` when the principal's token is revoked or has expired.
    */
   createToken(principal: Principal, grant: Grant): Promise<TokenRecord & { readonly token: string }>;
-  /** Tokens of the principal's namespace and within it, oldest first, at most `limit` (1000) behind `after`. */
-  listTokens(principal: Principal, page?: { readonly limit?: number; readonly after?: TokenPosition }): Promise<readonly TokenRecord[]>;
+  /**
+   * Tokens of the principal's namespace and within it, newest first, with the cursor of the next page where there is one.
+   * @throws Fault `malformed` for a cursor that is not ours.
+   */
+  listTokens(principal: Principal, page: TokenPage): Promise<{ readonly tokens: readonly TokenRecord[]; readonly nextCursor?: string }>;
   /**
    * Revokes a token for good; durable with its audit record on return. Revoking it again changes nothing.
    * @throws Fault `notFound` when there is none of this id that the principal may see; `unauthenticated` as `createToken`.
@@ -46,6 +49,9 @@ export type Access = {
 
 /** What a new token may do, and until when: fractions of a second are cut off. */
 export type Grant = { readonly role: Role; readonly namespace: string; readonly expiresAt: Date };
+
+/** Which part of the list: at most `limit` tokens, behind the `nextCursor` of the page before. */
+export type TokenPage = { readonly limit: number; readonly cursor?: string | undefined };
 
 /** What tokens need of the world. */
 export type AccessWorld = AuditWorld & { readonly database: Database };
@@ -69,8 +75,7 @@ export function openAccess(world: AccessWorld): Access {
       return { id: `token:${credential.id}`, namespace: credential.namespace, role: credential.role };
     },
     createToken: (principal, grant) => createToken(world, principal, grant),
-    listTokens: ({ namespace }, { limit = 1000, after } = {}) =>
-      world.database.transact((tx) => readTokens(tx, namespace, { limit, ...(after && { after }) })),
+    listTokens: (principal, page) => listTokens(world, principal, page),
     async revokeToken(principal, id) {
       await revokeToken(world, principal, id);
       revocations += 1;
@@ -151,6 +156,16 @@ function refusalOf(principal: Principal, grant: Grant, latest: Date | undefined)
   return undefined;
 }
 
+async function listTokens({ database }: AccessWorld, { namespace }: Principal, { limit, cursor }: TokenPage) {
+  const position = cursor === undefined ? undefined : parseCursor(cursor);
+  const after = position && { createdAt: position.time, id: uuid(position.id) };
+  // One more than is shown tells whether there is a next page.
+  const found = await database.transact((tx) => readTokens(tx, namespace, { limit: limit + 1, ...(after && { after }) }));
+  const tokens = found.slice(0, limit);
+  const last = found.length > limit ? tokens.at(-1) : undefined;
+  return { tokens, ...(last && { nextCursor: formatCursor({ time: last.createdAt, id: octets(last.id) }) }) };
+}
+
 async function revokeToken(world: AccessWorld, principal: Principal, id: string): Promise<void> {
   if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(id)) throw new Fault("notFound", "there is no such token");
   await world.database.transact(async (tx) => {
@@ -171,6 +186,10 @@ function uuid(bytes: Uint8Array): string {
   return Buffer.from(bytes)
     .toString("hex")
     .replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+}
+
+function octets(id: string): Uint8Array {
+  return Buffer.from(id.replaceAll("-", ""), "hex");
 }
 
 function wholeSeconds(time: Date): Date {

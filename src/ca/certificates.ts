@@ -1,5 +1,5 @@
 import { contains } from "../access/namespace.ts";
-import { Fault } from "../fault.ts";
+import { formatCursor, parseCursor } from "../database/cursor.ts";
 import type { KeyAlgorithm } from "../pki/algorithm.ts";
 import { parseCertificate } from "../pki/certificate.ts";
 import { type GeneralName, reversedName } from "../pki/general-name.ts";
@@ -75,13 +75,21 @@ export async function listCertificates(
     ...(profile !== undefined && { profile }),
     ...(notAfterFrom && { notAfterFrom }),
     ...(notAfterBefore && { notAfterBefore }),
-    ...(cursor !== undefined && { after: parseCursor(cursor) }),
+    ...(cursor !== undefined && { after: positionOf(cursor) }),
   };
   // One more than is shown tells whether there is a next page.
   const found = await ca.database.read((sql) => listCertificateRecords(sql, { namespace, now: ca.clock.now(), limit: limit + 1 }, filter));
   const rows = found.slice(0, limit);
   const last = found.length > limit ? rows.at(-1) : undefined;
-  return { certificates: rows.map((row) => shown(ca, row)), ...(last && { nextCursor: formatCursor(last) }) };
+  return {
+    certificates: rows.map((row) => shown(ca, row)),
+    ...(last && { nextCursor: formatCursor({ time: last.recordedAt, id: last.serial }) }),
+  };
+}
+
+function positionOf(cursor: string): { readonly recordedAt: Date; readonly serial: Uint8Array } {
+  const { time, id } = parseCursor(cursor);
+  return { recordedAt: time, serial: id };
 }
 
 function shown(ca: Ca, row: CertificateRecord): IssuedCertificate {
@@ -101,21 +109,4 @@ function shown(ca: Ca, row: CertificateRecord): IssuedCertificate {
     certificate: row.certificate,
     chain: ca.authorities.get(row.authority)?.chain ?? [],
   };
-}
-
-/** Milliseconds and serial of the last row, so that rows recorded meanwhile shift nothing. */
-function formatCursor(row: CertificateRecord): string {
-  const octets = Buffer.alloc(8 + 16);
-  octets.writeBigUInt64BE(BigInt(row.recordedAt.getTime()));
-  octets.set(row.serial, 8);
-  return octets.toString("base64url");
-}
-
-function parseCursor(cursor: string): { recordedAt: Date; serial: Uint8Array } {
-  const octets = Buffer.from(cursor, "base64url");
-  const milliseconds = octets.length === 24 ? octets.readBigUInt64BE() : undefined;
-  if (milliseconds === undefined || milliseconds > 8_640_000_000_000_000n || octets.toString("base64url") !== cursor) {
-    throw new Fault("malformed", "cursor is not one that this service gave");
-  }
-  return { recordedAt: new Date(Number(milliseconds)), serial: octets.subarray(8) };
 }

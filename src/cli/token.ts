@@ -65,7 +65,7 @@ function addList(token: Command, shell: Shell): void {
   addCommand(token, {
     usage: "list",
     summary: "list the tokens",
-    description: "List the tokens of your namespace, without their text.",
+    description: "List the tokens of your namespace, newest first, without their text.",
     examples: ["npx chancery token list"],
   }).action(async ({ json }: { json?: boolean }) => {
     await using service = openService(shell);

@@ -27,10 +27,16 @@ export async function createToken(
   return { ...request, ...listed({ ...request, ...object }), token: text(object, "token") };
 }
 
-/** The tokens of the caller's namespace. */
+/** The tokens of the caller's namespace, newest first: all pages. */
 export async function listTokens(client: Client): Promise<readonly ListedToken[]> {
-  const answer = await client.send({ method: "GET", path: "/v1/tokens", repeatable: true });
-  return objects(objectOf(answer), "tokens").map(listed);
+  const tokens: ListedToken[] = [];
+  let cursor: string | undefined;
+  do {
+    const answer = objectOf(await client.send({ method: "GET", path: "/v1/tokens", query: { limit: "1000", cursor }, repeatable: true }));
+    tokens.push(...objects(answer, "tokens").map(listed));
+    cursor = optionalText(answer, "nextCursor");
+  } while (cursor !== undefined);
+  return tokens;
 }
 
 /** Revokes the token of this id; it is refused from the next request on. */

@@ -40,7 +40,11 @@ export type RestDoors = {
 
   /** @throws Fault `policyDenied` when it would grant more than `principal` has. */
   readonly createToken: (principal: Principal, request: TokenRequest) => Promise<CreatedToken>;
-  readonly listTokens: (principal: Principal) => Promise<readonly ListedToken[]>;
+  /** Tokens of the principal's namespace and within it, newest first. @throws Fault `malformed` for a cursor that is not ours. */
+  readonly listTokens: (
+    principal: Principal,
+    page: { readonly limit: number; readonly cursor?: string | undefined },
+  ) => Promise<{ readonly tokens: readonly ListedToken[]; readonly nextCursor?: string }>;
   /** @throws Fault `notFound` when there is no such token that `principal` may see. */
   readonly revokeToken: (principal: Principal, id: string) => Promise<void>;
 };

@@ -133,7 +133,7 @@ describe("nobody raises himself (ACC-9)", () => {
     const principal = await authenticate(token);
     await expect(access.createToken(principal, { role, namespace, expiresAt: inAnHour })).rejects.toMatchObject({ code: "policyDenied" });
     expect((await audit("token.create")).at(-1)).toMatchObject({ principal: principal.id, outcome: "denied", object: { role, namespace } });
-    expect((await access.listTokens(system)).filter(({ createdBy }) => createdBy === principal.id)).toEqual([]);
+    expect((await access.listTokens(system, { limit: 1000 })).tokens.filter(({ createdBy }) => createdBy === principal.id)).toEqual([]);
   });
 });
 
@@ -290,7 +290,7 @@ describe("revocation", () => {
 });
 
 describe("lists", () => {
-  test("show what lies in the namespace and within it, oldest first, page by page, without secrets", async () => {
+  test("show what lies in the namespace and within it, newest first, page by page, without secrets", async () => {
     const made: string[] = [];
     for (const namespace of ["/list", "/list/x", "/listing", "/list"]) {
       clock.advance(namespace === "/list/x" ? 0 : 1);
@@ -299,20 +299,32 @@ describe("lists", () => {
     const [first = "", second = "", beside = "", last = ""] = made;
     await access.revokeToken(system, last);
     const principal: Principal = { id: "token:x", namespace: "/list", role: "admin" };
-    const all = await access.listTokens(principal);
-    expect(all.map(({ id }) => id)).toEqual([...[first, second].toSorted(), last]);
-    expect(all.map(({ revokedAt }) => revokedAt !== undefined)).toEqual([false, false, true]);
-    expect(Object.keys(all[0] ?? {}).toSorted()).toEqual(["createdAt", "createdBy", "expiresAt", "id", "namespace", "revokedAt", "role"]);
-    expect((await access.listTokens(system)).map(({ id }) => id)).toContain(beside);
+    const { tokens: all, nextCursor } = await access.listTokens(principal, { limit: 3 });
+    expect(all.map(({ id }) => id)).toEqual([last, ...[first, second].toSorted().toReversed()]);
+    expect(nextCursor).toBeUndefined();
+    expect(all.map(({ revokedAt }) => revokedAt !== undefined)).toEqual([true, false, false]);
+    expect(Object.keys(all[1] ?? {}).toSorted()).toEqual(["createdAt", "createdBy", "expiresAt", "id", "namespace", "revokedAt", "role"]);
+    expect((await access.listTokens(system, { limit: 1000 })).tokens.map(({ id }) => id)).toContain(beside);
 
     const pages: string[] = [];
     let page = await access.listTokens(principal, { limit: 1 });
-    for (let after = page.at(-1); after; after = page.at(-1)) {
-      pages.push(...page.map(({ id }) => id));
-      page = await access.listTokens(principal, { limit: 1, after });
+    pages.push(...page.tokens.map(({ id }) => id));
+    while (page.nextCursor !== undefined) {
+      // What is recorded meanwhile is newer: it shifts nothing.
+      clock.advance(1);
+      await grant("viewer", "/list");
+      page = await access.listTokens(principal, { limit: 1, cursor: page.nextCursor });
+      pages.push(...page.tokens.map(({ id }) => id));
     }
     expect(pages).toEqual(all.map(({ id }) => id));
   });
+
+  test.for(["x", "A".repeat(31), "A".repeat(33), Buffer.alloc(24, 0xff).toString("base64url")])(
+    "a cursor that this service did not give is refused: %s",
+    async (cursor) => {
+      await expect(access.listTokens(system, { limit: 1, cursor })).rejects.toMatchObject({ code: "malformed" });
+    },
+  );
 });
 
 describe("the guard of an issuance", () => {

@@ -54,10 +54,22 @@ test("a token file that holds something else is not sent, and not shown", async 
   expect(place.server.seen).toEqual([]);
 });
 
-/** A directory with the `var` of a service that creates that token. */
-async function workplace() {
+test("a list shows every page of the service's", async () => {
+  const { token, ...listed } = created;
+  await using place = await workplace([
+    { status: 200, body: { tokens: [listed], nextCursor: "abc" } },
+    { status: 200, body: { tokens: [{ ...listed, id: "older" }] } },
+  ]);
+  const { stdout } = await chancery(["token", "list", "--json"], place);
+  expect(JSON.parse(stdout).tokens.map(({ id }: { id: string }) => id)).toEqual([created.id, "older"]);
+  expect(place.server.seen.map(({ url }) => url)).toEqual(["/v1/tokens?limit=1000", "/v1/tokens?limit=1000&cursor=abc"]);
+  expect(stdout).not.toContain(token);
+});
+
+/** A directory with the `var` of a service that creates that token, or gives these answers. */
+async function workplace(answers: Parameters<typeof scriptedServer>[0] = [{ status: 201, body: created }]) {
   const directory = await temporaryDirectory();
-  const server = await scriptedServer([{ status: 201, body: created }]);
+  const server = await scriptedServer(answers);
   await mkdir(join(directory.path, "var"));
   await writeFile(join(directory.path, "var/root.pem"), server.ca);
   await writeFile(join(directory.path, "var/admin.token"), "chancery_token\n");

@@ -7,6 +7,7 @@ import { canonicalDnsName, canonicalIpAddress, type GeneralName } from "../../pk
 import { encodePem } from "../../pki/pem.ts";
 import type { RestDoors } from "../doors.ts";
 import { rfc3339, time } from "./time.ts";
+import { page } from "./page.ts";
 import { type Answer, route } from "./route.ts";
 
 const largestLifetimeSeconds = 2 ** 31 - 1;
@@ -75,17 +76,11 @@ export const listRoute = route({
     profile: z.string().min(1).max(64).optional(),
     notAfterFrom: time.optional(),
     notAfterBefore: time.optional(),
-    limit: z
-      .string()
-      .regex(/^[1-9]\d{0,2}$|^1000$/, "must be a number from 1 to 1000")
-      .transform(Number)
-      .default(100),
-    cursor: z.string().min(1).max(255).optional(),
+    ...page,
   }),
   handle: async (doors, { principal, query }) => {
-    const page = await doors.listCertificates(principal.namespace, query satisfies CertificateQuery);
-    const { nextCursor } = page;
-    return { json: { certificates: page.certificates.map(certificateWithoutChain), ...(nextCursor !== undefined && { nextCursor }) } };
+    const { certificates, nextCursor } = await doors.listCertificates(principal.namespace, query satisfies CertificateQuery);
+    return { json: { certificates: certificates.map(certificateWithoutChain), ...(nextCursor !== undefined && { nextCursor }) } };
   },
 });
 

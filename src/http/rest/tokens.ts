@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { ListedToken } from "../doors.ts";
+import { page } from "./page.ts";
 import { route } from "./route.ts";
 import { rfc3339, time } from "./time.ts";
 
@@ -15,12 +16,16 @@ export const createTokenRoute = route({
   },
 });
 
-/** GET /v1/tokens: the tokens of the caller's namespace and within it, without their secrets. */
+/** GET /v1/tokens: the tokens of the caller's namespace and within it, newest first, without their secrets. */
 export const listTokensRoute = route({
   method: "GET",
   path: "/v1/tokens",
   action: "token:read",
-  handle: async (doors, { principal }) => ({ json: { tokens: (await doors.listTokens(principal)).map(listed) } }),
+  query: z.strictObject(page),
+  handle: async (doors, { principal, query }) => {
+    const { tokens, nextCursor } = await doors.listTokens(principal, query);
+    return { json: { tokens: tokens.map(listed), ...(nextCursor !== undefined && { nextCursor }) } };
+  },
 });
 
 /** DELETE /v1/tokens/{id}: the token is refused from now on. */
