@@ -3,6 +3,7 @@ import { getRequestListener } from "@hono/node-server";
 import type { Hono } from "hono";
 import type { RestDoors } from "./doors.ts";
 import type { DoorEnvironment } from "./rest/door.ts";
+import { normalise, valuesOf, type Wrong } from "./normalise.ts";
 import { type ProblemCode, problemDocument } from "./rest/problem.ts";
 import type { Handler, Refusal } from "./server.ts";
 
@@ -26,9 +27,10 @@ export function front(doors: RestDoors, app: Hono<DoorEnvironment>): Handler {
       const requestId = newRequestId(doors);
       outgoing.setHeader("x-request-id", requestId);
       for (const [name, value] of fixedPairs) outgoing.setHeader(name, value);
-      const wrong = normalise(incoming);
-      if (wrong === undefined) void pass(incoming, outgoing);
-      else refuse(outgoing, problemDocument({ code: "malformed", detail: wrong }, { baseUrl: doors.baseUrl, requestId }));
+      const wrong = normalise(incoming) ?? ambiguous(incoming);
+      if (wrong) refuse(outgoing, problemDocument(wrong, { baseUrl: doors.baseUrl, requestId }));
+      else if (incoming.url === "*") outgoing.writeHead(204, { allow: "GET, HEAD, POST, DELETE, OPTIONS" }).end();
+      else void pass(incoming, outgoing);
     },
     refuse: (refusal) => rawAnswer(refusal, problemDocument(unread(refusal), { baseUrl: doors.baseUrl, requestId: newRequestId(doors) })),
   };
@@ -38,31 +40,12 @@ function newRequestId({ random }: RestDoors): string {
   return Buffer.from(random.bytes(16)).toString("hex");
 }
 
-/** The path and query of a request's target in origin form or absolute form (RFC 9112 §3.2), visible ASCII without a backslash. */
-const target = /^(?:https?:\/\/[!-.0-[\]-~]+)?(\/[!-[\]-~]*)$/i;
-
 /** Headers that mean one thing: of two, one proxy reads the first and another the last. */
-const single: ReadonlySet<string> = new Set(["host", "authorization", "content-type", "idempotency-key", "accept"]);
+const single = ["authorization", "content-type", "idempotency-key"] as const;
 
-/**
- * Reduces the request to what the doors look at. Nothing is ever built from its Host (S-47): it is checked for being there once
- * (RFC 9112 §3.2) and then fixed, as are the authority of an absolute target and its scheme.
- * @returns what is wrong with it.
- */
-function normalise(incoming: IncomingMessage): string | undefined {
-  const seen = new Set<string>();
-  for (let i = 0; i < incoming.rawHeaders.length; i += 2) {
-    const name = incoming.rawHeaders[i]?.toLowerCase() ?? "";
-    if (!single.has(name)) continue;
-    if (seen.has(name)) return `the header ${name} occurs twice`;
-    seen.add(name);
-  }
-  if (!seen.has("host") && incoming.httpVersion !== "1.0") return "the header host is missing";
-  const path = target.exec(incoming.url ?? "")?.[1];
-  if (path === undefined) return "the request target is not a path";
-  incoming.url = path;
-  incoming.headers.host = "localhost";
-  return undefined;
+function ambiguous(incoming: IncomingMessage): Wrong | undefined {
+  const twice = single.find((name) => valuesOf(incoming, name).length > 1);
+  return twice && { code: "malformed", detail: `the header ${twice} occurs twice` };
 }
 
 function refuse(outgoing: ServerResponse, { status, headers, body }: ReturnType<typeof problemDocument>): void {

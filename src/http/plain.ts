@@ -1,9 +1,10 @@
 import { type IncomingMessage, type OutgoingHttpHeaders, type ServerResponse, STATUS_CODES } from "node:http";
+import { normalise } from "./normalise.ts";
 import type { Handler, Refusal } from "./server.ts";
 
 /** An answer of a listener without hono. */
 export type PlainAnswer = {
-  readonly status: 200 | 204 | 304 | 404 | 405 | 500 | 503;
+  readonly status: 200 | 204 | 304 | 400 | 404 | 405 | 412 | 500 | 501 | 503;
   readonly headers: OutgoingHttpHeaders;
   readonly body: Uint8Array | string;
 };
@@ -13,13 +14,16 @@ export function text(status: PlainAnswer["status"], line: string, headers: Outgo
   return { status, headers: { "content-type": "text/plain; charset=utf-8", ...headers }, body: `${line}\n` };
 }
 
-/** Serves `answer` by bare node:http. Nothing that it throws reaches a client. */
+/** Serves `answer` by bare node:http: what it sees has passed `normalise`. Nothing that it throws reaches a client. */
 export function plainHandler(answer: (incoming: IncomingMessage) => PlainAnswer | Promise<PlainAnswer>): Handler {
   return {
     handle: (incoming, outgoing) => {
       // A body is read and thrown away: nothing here takes one.
       incoming.resume();
-      void respond(incoming, outgoing, answer);
+      const wrong = normalise(incoming);
+      if (wrong) write(incoming, outgoing, text(wrong.code === "malformed" ? 400 : 501, `${wrong.detail}.`, { connection: "close" }));
+      else if (incoming.url === "*") write(incoming, outgoing, { status: 204, headers: { allow: "GET, HEAD, OPTIONS" }, body: "" });
+      else void respond(incoming, outgoing, answer);
     },
     refuse: (refusal) =>
       `HTTP/1.1 ${refusedStatus[refusal]} ${STATUS_CODES[refusedStatus[refusal]]}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`,
@@ -40,7 +44,10 @@ async function respond(
   } catch {
     written = text(500, "Something went wrong inside the service.");
   }
-  const { status, headers, body } = written;
+  write(incoming, outgoing, written);
+}
+
+function write(incoming: IncomingMessage, outgoing: ServerResponse, { status, headers, body }: PlainAnswer): void {
   const length = status === 304 || status === 204 ? {} : { "content-length": Buffer.byteLength(body) };
   outgoing.writeHead(status, { "x-content-type-options": "nosniff", ...headers, ...length });
   outgoing.end(incoming.method === "HEAD" || status === 304 || status === 204 ? undefined : body);

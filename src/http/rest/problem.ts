@@ -1,14 +1,14 @@
 import { Fault, type FaultCode } from "../../fault.ts";
 
 /** What only this door can find wrong. */
-type DoorCode = "unsupportedMediaType" | "notAcceptable" | "methodNotAllowed" | "requestTimeout" | "headersTooLarge";
+type DoorCode = "unsupportedMediaType" | "notAcceptable" | "methodNotAllowed" | "requestTimeout" | "headersTooLarge" | "notImplemented";
 
 /** Every `code` of a problem document. */
 export type ProblemCode = FaultCode | DoorCode;
 
 /** What a code means to a client: its status, its title, and what to do about it. */
 type Meaning = {
-  readonly status: 400 | 401 | 403 | 404 | 405 | 406 | 408 | 413 | 415 | 422 | 431 | 500 | 503;
+  readonly status: 400 | 401 | 403 | 404 | 405 | 406 | 408 | 413 | 415 | 422 | 431 | 500 | 501 | 503;
   readonly title: string;
   readonly explanation: string;
   /** When asking again makes sense (RFC 9110 §10.2.3). */
@@ -94,6 +94,11 @@ const meanings: Readonly<Record<ProblemCode, Meaning>> = {
     status: 431,
     title: "The header section is too large",
     explanation: "All headers together may take 16 KiB; the connection was closed.",
+  },
+  notImplemented: {
+    status: 501,
+    title: "The transfer coding is not one that we have",
+    explanation: "Send the body with Content-Length, or with “Transfer-Encoding: chunked” alone.",
   },
   hsmUnavailable: {
     status: 503,

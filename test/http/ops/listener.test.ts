@@ -3,7 +3,7 @@ import { loadConfig } from "../../../src/config.ts";
 import type { Hsm, HsmHealth } from "../../../src/ports/hsm.ts";
 import { type DatabaseProxy, startProxy } from "../../support/proxy.ts";
 import { freshGround, type Ground, startService, type TestService } from "../../support/service.ts";
-import { exchange } from "../exchange.ts";
+import { exchange, exchangeBytes } from "../exchange.ts";
 
 /** What stands in for the state of the token, once it is away. */
 let hsmAway: HsmHealth | undefined;
@@ -116,4 +116,13 @@ test.for([
   { method: "POST", path: "/livez", status: 405 },
 ])("$method $path of the ops listener: $status", async ({ method, path, status }) => {
   expect((await ask(path, method)).status).toBe(status);
+});
+
+test.for([
+  { name: "a request without Host", bytes: "GET /livez HTTP/1.1\r\n\r\n", status: 400 },
+  { name: "two Hosts", bytes: "GET /livez HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", status: 400 },
+  { name: "a Host that is none", bytes: "GET /livez HTTP/1.1\r\nHost: a b/c@\r\n\r\n", status: 400 },
+  { name: "a target in absolute form", bytes: "GET http://a/livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", status: 200 },
+])("$name: $status from the ops listener (RFC 9112 §3.2)", async ({ bytes, status }) => {
+  expect(await exchangeBytes(service.service.listeners.ops.port, bytes)).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
 });

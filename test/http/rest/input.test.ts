@@ -260,7 +260,10 @@ describe("what reaches no route is a problem document too (S-47)", () => {
   test.for([
     { name: "no Host", bytes: "GET /v1/profiles HTTP/1.1\r\n\r\n", status: 400, code: "malformed" },
     { name: "two Hosts", bytes: "GET /v1/profiles HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", status: 400, code: "malformed" },
-    { name: "a target that is no path", bytes: "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", status: 400, code: "malformed" },
+    { name: "a Host that is none", bytes: "GET /v1/profiles HTTP/1.1\r\nHost: a b/c@\r\n\r\n", status: 400, code: "malformed" },
+    { name: "a target that is no path", bytes: "GET * HTTP/1.1\r\nHost: a\r\n\r\n", status: 400, code: "malformed" },
+    { name: "a target with a user", bytes: "GET https://a@b/v1/profiles HTTP/1.1\r\nHost: a\r\n\r\n", status: 400, code: "malformed" },
+    { name: "a fragment in the target", bytes: "GET /v1/profiles#a HTTP/1.1\r\nHost: a\r\n\r\n", status: 400, code: "malformed" },
     { name: "a backslash in the target", bytes: "GET /v1\\profiles HTTP/1.1\r\nHost: a\r\n\r\n", status: 400, code: "malformed" },
     { name: "a target beyond ASCII", bytes: "GET /\u00e9 HTTP/1.1\r\nHost: a\r\n\r\n", status: 400, code: "malformed" },
     {
@@ -272,6 +275,12 @@ describe("what reaches no route is a problem document too (S-47)", () => {
     {
       name: "another transfer coding",
       bytes: "POST /v1/certificates HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+      status: 501,
+      code: "notImplemented",
+    },
+    {
+      name: "chunked twice",
+      bytes: "POST /v1/certificates HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
       status: 400,
       code: "malformed",
     },
@@ -293,18 +302,34 @@ describe("what reaches no route is a problem document too (S-47)", () => {
     });
   });
 
-  test.for(["evil.example", "127.0.0.1@evil.example", "a:99999999", "[::", "x y", "<script>"])(
-    "nothing in an answer comes of the Host %s",
-    async (host) => {
-      const answer = await sendBytes(`GET /v1/profiles HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
-      expect(answer).toContain("unauthenticated");
-      expect(answer).not.toContain(host);
-    },
-  );
+  test.for([
+    { host: "evil.example", code: "unauthenticated" },
+    { host: "a:99999999", code: "unauthenticated" },
+    { host: "[2001:db8::f]:9443", code: "unauthenticated" },
+    { host: "127.0.0.1@evil.example", code: "malformed" },
+    { host: "[::", code: "malformed" },
+    { host: "x y", code: "malformed" },
+    { host: "<script>", code: "malformed" },
+    { host: "evil.example/path", code: "malformed" },
+    { host: "evil.example:x", code: "malformed" },
+    { host: "evil%zz.example", code: "malformed" },
+  ])("the Host $host: $code, and nothing in the answer comes of it (RFC 9112 §3.2)", async ({ host, code }) => {
+    const answer = await sendBytes(`GET /v1/profiles HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
+    expect(answer).toContain(`"code":"${code}"`);
+    expect(answer).not.toContain(host);
+  });
 
-  test("a target in absolute form is served as its path (RFC 9112 §3.2.2)", async () => {
-    expect(await sendBytes("GET https://evil.example/problems/badCSR HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")).toMatch(
-      /^HTTP\/1\.1 200 /,
-    );
+  test("OPTIONS * asks for the server as a whole: 204 with the methods there are (RFC 9110 §9.3.7)", async () => {
+    const answer = await sendBytes("OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    expect(answer).toMatch(/^HTTP\/1\.1 204 [^]*\r\nallow: GET, HEAD, POST, DELETE, OPTIONS\r\n/i);
+  });
+
+  test.for([
+    { target: "https://evil.example/problems/badCSR", status: 200 },
+    { target: "HTTP://evil.example:80/problems/badCSR?", status: 200 },
+    { target: "https://evil.example", status: 404 },
+    { target: "https://evil.example?x", status: 404 },
+  ])("the target $target is served as its path: $status (RFC 9112 §3.2.2)", async ({ target, status }) => {
+    expect(await sendBytes(`GET ${target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`)).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
   });
 });

@@ -22,6 +22,7 @@ const promised: Readonly<Record<string, readonly [number, string?]>> = {
   headersTooLarge: [431],
   refusedToStart: [500],
   internal: [500],
+  notImplemented: [501],
   hsmUnavailable: [503, "5"],
   databaseUnavailable: [503, "5"],
   busy: [503, "1"],

@@ -77,15 +77,14 @@ describe("everything else is 404, in text; no path of a URL becomes a path of a 
     "/ca/%2e%2e/ca/root-1.cer",
     "/ca/root%2d1.cer",
     "/ca/root-1.cer%00",
-    "/ca\\root-1.cer",
     "/ca/constructor.cer",
     "/ca/__proto__.cer",
     "/etc/passwd",
     "/../../../../etc/passwd",
     "/v1/certificates",
     `/ca/${"a".repeat(2000)}.cer`,
-    "http://localhost/ca/root-1.cer",
-    "*",
+    "http://localhost/",
+    "http://localhost",
   ])("%s", async (path) => {
     const answer = await exchangeBytes(
       service.service.listeners.status.port,
@@ -94,4 +93,43 @@ describe("everything else is 404, in text; no path of a URL becomes a path of a 
     expect(answer).toMatch(/^HTTP\/1\.1 404 [^]*content-type: text\/plain; charset=utf-8\r\n/i);
     expect(answer).toMatch(/\r\n\r\nNothing stands under this path\.\n$/);
   });
+});
+
+/** Bytes as they are to the status listener, and its answer. */
+function sendBytes(bytes: string): Promise<string> {
+  return exchangeBytes(service.service.listeners.status.port, bytes);
+}
+
+describe("a request that no HTTP server should answer is not answered here either (RFC 9112 §3.2)", () => {
+  const line = "GET /ca/root-1.cer HTTP/1.1\r\n";
+  test.for([
+    { name: "no Host", bytes: `${line}\r\n`, status: 400 },
+    { name: "two Hosts", bytes: `${line}Host: a\r\nHost: a\r\n\r\n`, status: 400 },
+    { name: "a Host that is none", bytes: `${line}Host: a b/c@\r\n\r\n`, status: 400 },
+    { name: "a target of another form", bytes: "GET * HTTP/1.1\r\nHost: a\r\n\r\n", status: 400 },
+    { name: "a backslash in the target", bytes: "GET /ca\\root-1.cer HTTP/1.1\r\nHost: a\r\n\r\n", status: 400 },
+    { name: "another scheme", bytes: "GET ftp://a/ca/root-1.cer HTTP/1.1\r\nHost: a\r\n\r\n", status: 400 },
+    { name: "another transfer coding", bytes: `${line}Host: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n`, status: 501 },
+  ])("$name: $status in text, and the connection ends", async ({ bytes, status }) => {
+    expect(await sendBytes(bytes)).toMatch(
+      new RegExp(`^HTTP/1\\.1 ${status} [^]*content-type: text/plain[^]*connection: close[^]*\\.\n$`, "i"),
+    );
+  });
+});
+
+test.for([
+  { name: "HTTP/1.0 without a Host", bytes: "GET /ca/root-1.cer HTTP/1.0\r\n\r\n" },
+  { name: "an empty Host", bytes: "GET /ca/root-1.cer HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n" },
+  {
+    name: "a target in absolute form (RFC 9112 §3.2.2)",
+    bytes: "GET http://a.example/ca/root-1.cer HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n",
+  },
+])("$name is served", async ({ bytes }) => {
+  expect(await sendBytes(bytes)).toMatch(/^HTTP\/1\.1 200 [^]*content-type: application\/pkix-cert\r\n/i);
+});
+
+test("OPTIONS * asks for the server as a whole: 204 with the methods there are (RFC 9110 §9.3.7)", async () => {
+  expect(await sendBytes("OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")).toMatch(
+    /^HTTP\/1\.1 204 [^]*allow: GET, HEAD, OPTIONS\r\n/i,
+  );
 });
