@@ -1,16 +1,13 @@
+import { isUlabel } from "./u-label.ts";
+
 /**
- * Whether an `xn--` label is the one encoding of the label it stands for: it decodes, to lower-case text in NFC with at least one
- * character outside ASCII, and that encodes to the same label.
+ * Whether an `xn--` label is an A-label: it decodes, to a U-label with at least one character outside ASCII. No U-label has two.
  * @param label lower case.
- * @see RFC 5891 §4.4, §5.4; RFC 3492 §6
+ * @see RFC 5890 §2.3.2.1, RFC 5891 §5.4, RFC 3492 §6.2
  */
 export function isAlabel(label: string): boolean {
   const points = label.startsWith("xn--") ? decode(label.slice(4)) : undefined;
-  if (points === undefined || points.every((point) => point < 0x80)) return false;
-  const text = String.fromCodePoint(...points);
-  // RFC 5892 §2: no controls, separators, private or unassigned characters.
-  if (/[\p{Cc}\p{Cn}\p{Co}\p{Cs}\p{Z}]/u.test(text)) return false;
-  return text.normalize("NFC") === text && text.toLowerCase() === text && `xn--${encode(points)}` === label;
+  return points !== undefined && points.some((point) => point >= 0x80) && isUlabel(String.fromCodePoint(...points));
 }
 
 // RFC 3492 §5
@@ -37,6 +34,8 @@ function threshold(k: number, bias: number): number {
 
 function decode(text: string): number[] | undefined {
   const hyphen = text.lastIndexOf("-");
+  // The one spelling beside the canonical one: a delimiter after no basic code points at all.
+  if (hyphen === 0) return undefined;
   const output = Array.from(text.slice(0, Math.max(0, hyphen)), (character) => character.charCodeAt(0));
   let [n, i, bias] = [initialN, 0, initialBias];
   for (let index = hyphen < 0 ? 0 : hyphen + 1; index < text.length;) {
@@ -57,38 +56,4 @@ function decode(text: string): number[] | undefined {
     output.splice(i++, 0, n);
   }
   return output;
-}
-
-function encode(points: readonly number[]): string {
-  const basic = points.filter((point) => point < 0x80);
-  let output = String.fromCodePoint(...basic) + (basic.length > 0 ? "-" : "");
-  let [n, delta, bias, handled] = [initialN, 0, initialBias, basic.length];
-  while (handled < points.length) {
-    const floor = n;
-    const next = Math.min(...points.filter((point) => point >= floor));
-    delta += (next - n) * (handled + 1);
-    n = next;
-    for (const point of points) {
-      if (point < n) delta += 1;
-      if (point !== n) continue;
-      output += variableLength(delta, bias);
-      bias = adapt(delta, handled + 1, handled === basic.length);
-      delta = 0;
-      handled += 1;
-    }
-    delta += 1;
-    n += 1;
-  }
-  return output;
-}
-
-function variableLength(delta: number, bias: number): string {
-  let output = "";
-  let rest = delta;
-  for (let k = base; ; k += base) {
-    const t = threshold(k, bias);
-    if (rest < t) return output + (digits[rest] ?? "");
-    output += digits[t + ((rest - t) % (base - t))] ?? "";
-    rest = Math.floor((rest - t) / (base - t));
-  }
 }
