@@ -1,3 +1,4 @@
+import { DrizzleQueryError } from "drizzle-orm";
 import { drizzle, type PostgresJsDatabase } from "drizzle-orm/postgres-js";
 import { Fault } from "../fault.ts";
 import type { Events } from "../ports/events.ts";
@@ -138,7 +139,8 @@ async function transaction<T>(connection: Connection, act: (tx: Tx) => Promise<T
     });
   } catch (error) {
     if (!connection.lost) await sql.unsafe("rollback").catch(connection.destroy);
-    throw error;
+    // drizzle's own error hides SQLSTATE from those who map it, and shows the statement's parameters to those who log it.
+    throw error instanceof DrizzleQueryError ? (error.cause ?? error) : error;
   }
   const { command } = await sql.unsafe("commit");
   // PostgreSQL answers COMMIT with ROLLBACK, and no error, where a statement failed before: `act` swallowed its error.

@@ -181,6 +181,7 @@ describe("a token that no longer counts neither makes nor revokes others, though
       otherInstance().revokeToken(await authenticate(right.token), left.id),
     ]);
     expect(outcomes.map(({ status }) => status).toSorted()).toEqual(["fulfilled", "rejected"]);
+    expect(outcomes.find(({ status }) => status === "rejected")).toMatchObject({ reason: { code: "unauthenticated" } });
     expect([await holds(`token:${left.id}`), await holds(`token:${right.id}`)].toSorted()).toEqual([false, true]);
   });
 });
