@@ -111,7 +111,14 @@ function safeObject(value: object | null, depth: number): unknown {
 function safeError(error: Error, depth: number): Record<string, unknown> {
   const code = "code" in error && typeof error.code === "string" ? { code: error.code } : {};
   const cause = error.cause === undefined ? {} : { cause: safe(error.cause, depth + 1) };
-  return { name: error.name, message: safeText(error.message), ...code, stack: safeText(error.stack ?? ""), ...cause };
+  const [message, stack] = [withoutParameters(error.message), withoutParameters(error.stack ?? "")];
+  return { name: error.name, message: safeText(message), ...code, stack: safeText(stack), ...cause };
+}
+
+/** drizzle writes what was bound to a statement behind its text, the hash of a token's secret among it: that, and the stack behind it, is cut off. */
+function withoutParameters(text: string): string {
+  const start = text.indexOf("\nparams:");
+  return start < 0 ? text : `${text.slice(0, start)}\n[parameters cut]`;
 }
 
 function safeText(text: string): string {

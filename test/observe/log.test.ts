@@ -115,6 +115,13 @@ describe("secrets are never in the log (S-40, S-44, AUD-18)", () => {
     expect(JSON.parse(line).event).toBe("request.failed");
   });
 
+  test("what was bound to a failed statement is cut from its error, from the stack and from the cause", () => {
+    const failed = new Error(`Failed query: insert into api_token values ($1)\nparams: ${canary}\n${canary}`);
+    const line = written({ error: failed, wrapped: new Error("x", { cause: failed }) }).join("");
+    expect(line).not.toContain(canary);
+    expect(JSON.parse(line).error.message).toBe("Failed query: insert into api_token values ($1)\n[parameters cut]");
+  });
+
   test("the label of a token is no secret: it says which HSM failed", () => {
     expect(parsed({ token: "chancery-issuing" })).toMatchObject({ token: "chancery-issuing" });
   });
