@@ -1,0 +1,45 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { listCertificates } from "../../src/ca/certificates.ts";
+import { listCertificateRecords } from "../../src/ca/store.ts";
+import { opensslRequest, startService, type TestService } from "../support/service.ts";
+
+let service: TestService;
+beforeAll(async () => {
+  service = await startService();
+});
+afterAll(() => service[Symbol.asyncDispose]());
+
+test("a page of 1,000 certificates leaves the event loop to others while it is rendered (S-48)", async () => {
+  const { csr } = await opensslRequest("a.example.org");
+  expect((await service.ask("/v1/certificates", { body: { csr, profile: "server" } })).status).toBe(201);
+  const { ca } = service.service;
+  const { database, clock } = ca;
+  await database.read(
+    (sql) => sql`
+      insert into certificate (authority, serial, namespace, profile, certificate, spki_sha256, not_before, not_after, recorded_at)
+      select authority, decode(lpad(to_hex(n), 32, '0'), 'hex'), namespace, profile, certificate, spki_sha256, not_before, not_after, recorded_at
+      from (select * from certificate where certificate is not null limit 1) c, generate_series(1, 1000) n`,
+  );
+  const rows = await database.read((sql) => listCertificateRecords(sql, { namespace: "/", now: clock.now(), limit: 1000 }, {}));
+
+  // Rows that are at hand already: every turn counted is one that rendering has left.
+  const turns = countTurns();
+  const page = await listCertificates({ ...ca, database: { ...database, read: async () => rows as never } }, "/", { limit: 1000 });
+  expect(page.certificates).toHaveLength(1000);
+  expect(turns()).toBeGreaterThanOrEqual(30);
+});
+
+/** Counts the turns of the event loop until it is asked. */
+function countTurns(): () => number {
+  let turns = 0;
+  let counting = true;
+  const turn = (): void => {
+    turns += 1;
+    if (counting) setImmediate(turn);
+  };
+  setImmediate(turn);
+  return () => {
+    counting = false;
+    return turns;
+  };
+}
