@@ -12,6 +12,9 @@ import { type Answer, route } from "./route.ts";
 
 const largestLifetimeSeconds = 2 ** 31 - 1;
 
+/** No profile has another, and PostgreSQL takes no NUL. */
+const profileName = z.string().regex(/^[!-~]{1,64}$/, "must be 1 to 64 visible ASCII characters");
+
 /** POST /v1/certificates: one certificate for one certificate request. */
 export const issueRoute = route({
   method: "POST",
@@ -19,7 +22,7 @@ export const issueRoute = route({
   action: "certificate:issue",
   body: z.strictObject({
     csr: z.string().min(1, "must not be empty"),
-    profile: z.string().min(1).max(64),
+    profile: profileName,
     lifetimeSeconds: z.int().min(1).max(largestLifetimeSeconds).optional(),
   }),
   handle: async (doors, { principal, body, headers }) => {
@@ -73,7 +76,7 @@ export const listRoute = route({
     name: z.string().min(1).max(1024).transform(generalName).optional(),
     serial: z.string().regex(serialPattern, "must be 32 lower-case hex digits").optional(),
     status: z.enum(["valid", "revoked", "expired"]).optional(),
-    profile: z.string().min(1).max(64).optional(),
+    profile: profileName.optional(),
     notAfterFrom: time.optional(),
     notAfterBefore: time.optional(),
     ...page,
@@ -88,7 +91,7 @@ export const listRoute = route({
 function generalName(text: string, context: z.RefinementCtx): GeneralName {
   const ip = canonicalIpAddress(text);
   if (ip !== undefined) return { type: "ip", value: ip };
-  if (/^[a-z][a-z0-9+.-]*:/i.test(text)) return { type: "uri", value: text };
+  if (/^[a-z][a-z0-9+.-]*:[!-~]*$/i.test(text)) return { type: "uri", value: text };
   const dns = canonicalDnsName(text);
   if (dns !== undefined) return { type: "dns", value: dns };
   context.addIssue({ code: "custom", message: "must be a DNS name, an IP address or a URI" });

@@ -298,12 +298,21 @@ describe("GET /v1/certificates", () => {
     { name: "a day without a time", query: "notAfterFrom=2026-11-01" },
     { name: "a time without a zone", query: "notAfterFrom=2026-11-01T12:00:00" },
     { name: "the 30th of February", query: "notAfterBefore=2026-02-30T00:00:00Z" },
+    { name: "a time that its zone moves beyond the year 9999", query: "notAfterBefore=9999-12-31T23:59:59-01:00" },
+    { name: "a time that its zone moves before the year 1", query: "notAfterFrom=0001-01-01T00:00:00%2B01:00" },
+    { name: "the year 0", query: "notAfterFrom=0000-06-01T00:00:00Z" },
+    { name: "a profile with NUL", query: "profile=a%00b" },
+    { name: "a URI with NUL", query: "name=urn:a%00b" },
     { name: "hour 24", query: "notAfterBefore=2026-02-20T24:00:00Z" },
     { name: "a name that is none", query: "name=a..b" },
     { name: "a name with NUL", query: "name=a%00b" },
     { name: "a query that is not UTF-8", query: "name=%ff" },
     { name: "broken percent-encoding", query: "name=%zz" },
     { name: "a cursor that is none", query: "cursor=x" },
+    {
+      name: "a cursor beyond the year 9999",
+      query: `cursor=${Buffer.from(`${"001eb208c2dc0000"}${"00".repeat(16)}`, "hex").toString("base64url")}`,
+    },
     { name: "a cursor with padding", query: "cursor=AAAA%3D" },
     { name: "a cursor of the right length with a foreign character", query: `cursor=${"A".repeat(31)}%2B` },
   ])("$name is 400", async ({ query }) => {
@@ -311,7 +320,7 @@ describe("GET /v1/certificates", () => {
   });
 
   test("limit 1 and limit 1000 are taken; a zone other than Z is", async () => {
-    for (const query of ["limit=1", "limit=1000", "notAfterFrom=2026-11-01T12:00:00%2B02:00"]) {
+    for (const query of ["limit=1", "limit=1000", "notAfterFrom=2026-11-01T12:00:00%2B02:00", "notAfterBefore=9999-12-31T23:59:59Z"]) {
       expect((await service.ask(`/v1/certificates?${query}`)).status).toBe(200);
     }
   });

@@ -180,6 +180,14 @@ describe("who may do what, through the running service", () => {
     expect(list.text).not.toContain(String(text).slice(-20));
   });
 
+  test.for(["9999-12-31T23:59:59-01:00", "0000-01-01T00:00:00Z"])(
+    "a token until a time that PostgreSQL has not is malformed: %s",
+    async (time) => {
+      const refused = await service.ask("/v1/tokens", { body: { ...grant("viewer", "/"), expiresAt: time } });
+      expect([refused.status, refused.json()["code"]]).toEqual([400, "malformed"]);
+    },
+  );
+
   test("several Authorization headers are refused, since two readers might take two (S-47)", async () => {
     const { port } = service.service.listeners.tls;
     const ask = asking({ port, ca: await service.ask("/v1/authorities").then(rootPem), token: service.adminToken });
