@@ -15,7 +15,8 @@ export type SignedKind = "certificate" | "subordinate" | "crl" | "ocsp" | "reque
  * - `request`: a CertificationRequestInfo, walked whole (RFC 2986 §4.1)
  * - `text`: printable UTF-8 that does not begin with 0x30
  *
- * A TBSCertificate that asserts keyCertSign without cA TRUE, or holds an extension twice, is none of them: verifiers differ on it.
+ * A TBSCertificate without keyUsage, with keyCertSign where cA is not TRUE or the other way round, with an extension twice or with one
+ * that we never write (Netscape's certificate type and keyUsage's predecessors can make a CA too) is none of them: verifiers differ on it.
  */
 export function signedKind(bytes: Uint8Array): SignedKind | undefined {
   if (bytes[0] !== tag.sequence) return isText(bytes) ? "text" : undefined;
@@ -54,8 +55,24 @@ function certificateKind(bytes: Uint8Array): "certificate" | "subordinate" {
   requireSpki(fields.next("subjectPublicKeyInfo"));
   const extensions = expectTag(fields.next("extensions"), 0xa3, "extensions");
   fields.end();
-  return isCa(extensionValues(onlyChild(extensions, "extensions"))) ? "subordinate" : "certificate";
+  const values = extensionValues(onlyChild(extensions, "extensions"));
+  const unknown = [...values.keys()].find((type) => !written.has(type));
+  if (unknown !== undefined) throw new Fault("malformed", `${unknown} is not an extension of ours`);
+  return isCa(values) ? "subordinate" : "certificate";
 }
+
+/** What our certificates have for extensions. */
+const written: ReadonlySet<string> = new Set([
+  oid.authorityKeyIdentifier,
+  oid.subjectKeyIdentifier,
+  oid.keyUsage,
+  oid.subjectAltName,
+  oid.basicConstraints,
+  oid.extendedKeyUsage,
+  oid.cRLDistributionPoints,
+  oid.authorityInfoAccess,
+  oid.ocspNoCheck,
+]);
 
 function extensionValues(list: DerValue): ReadonlyMap<string, DerValue> {
   const values = new Map<string, DerValue>();
@@ -80,9 +97,10 @@ function isCa(values: ReadonlyMap<string, DerValue>): boolean {
     if (ca) fields.optional(tag.integer);
     fields.end();
   }
-  const usage = values.get(oid.keyUsage);
-  const certSign = usage !== undefined && readNamedBits(openOctetString(usage, "keyUsage"), "keyUsage").includes(5);
-  if (certSign && !ca) throw new Fault("malformed", "keyCertSign without cA TRUE");
+  // RFC 5280 §4.2.1.3: bit 5 is keyCertSign, bit 6 cRLSign.
+  const usage = readNamedBits(openOctetString(values.get(oid.keyUsage), "keyUsage"), "keyUsage");
+  if (usage.includes(5) !== ca) throw new Fault("malformed", "keyCertSign and cA do not agree");
+  if (usage.includes(6) && !ca) throw new Fault("malformed", "cRLSign without cA TRUE");
   return ca;
 }
 
