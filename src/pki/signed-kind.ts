@@ -1,5 +1,16 @@
 import { Fault } from "../fault.ts";
-import { bytesOf, expectTag, fieldsOf, openOctetString, readDer, readHead, requireSetOrder, tag, type DerValue } from "./der.ts";
+import {
+  bytesOf,
+  encodedFields,
+  expectTag,
+  fieldsOf,
+  openOctetString,
+  readDer,
+  readHead,
+  requireSetOrder,
+  tag,
+  type DerValue,
+} from "./der.ts";
 import { readNamedBits, readOid, readSmallInteger, readTime, readUnsigned } from "./der-field.ts";
 import { parseAlgorithmIdentifier } from "./algorithm.ts";
 import { relativeNames } from "./name.ts";
@@ -11,7 +22,8 @@ export type SignedKind = "certificate" | "subordinate" | "crl" | "ocsp" | "reque
 /**
  * What the bytes are, or undefined when they are none of these for certain.
  * - `certificate`, `subordinate`: a TBSCertificate of version 3, walked whole, without and with cA TRUE (RFC 5280 §4.1)
- * - `crl`: begins as a TBSCertList of version 2 (RFC 5280 §5.1); `ocsp`: as a ResponseData of version 1 (RFC 6960 §4.2.1)
+ * - `crl`: a TBSCertList of version 2 with nextUpdate and cRLNumber, walked whole, of any size (RFC 5280 §5.1)
+ * - `ocsp`: begins as a ResponseData of version 1 (RFC 6960 §4.2.1)
  * - `request`: a CertificationRequestInfo, walked whole (RFC 2986 §4.1)
  * - `text`: printable UTF-8 that does not begin with 0x30
  *
@@ -105,12 +117,42 @@ function isCa(values: ReadonlyMap<string, DerValue>): boolean {
 }
 
 function requireCertList(bytes: Uint8Array): "crl" {
-  const [version, signature, issuer, thisUpdate] = readHead(bytes, "TBSCertList", 4);
-  requireVersion(version, 1);
-  requireAlgorithm(signature);
-  relativeNames(expectTag(issuer, tag.sequence, "issuer"));
-  readTime(thisUpdate, "thisUpdate");
+  const fields = encodedFields(bytes, "TBSCertList");
+  const next = (what: string): Uint8Array => {
+    const field = fields.next();
+    if (field.done) throw new Fault("malformed", `TBSCertList ends before ${what}`);
+    return field.value;
+  };
+  requireVersion(readDer(next("version"), "version"), 1);
+  requireAlgorithm(readDer(next("signature"), "signature"));
+  relativeNames(expectTag(readDer(next("issuer"), "issuer"), tag.sequence, "issuer"));
+  readTime(readDer(next("thisUpdate"), "thisUpdate"), "thisUpdate");
+  readTime(readDer(next("nextUpdate"), "nextUpdate"), "nextUpdate");
+  let last = next("crlExtensions");
+  if (last[0] === tag.sequence) {
+    requireEntries(last);
+    last = next("crlExtensions");
+  }
+  const extensions = expectTag(readDer(last, "crlExtensions"), 0xa0, "crlExtensions");
+  const number = extensionValues(onlyChild(extensions, "crlExtensions")).get(oid.cRLNumber);
+  readUnsigned(openOctetString(number, "cRLNumber"), "cRLNumber");
+  if (!fields.next().done) throw new Fault("malformed", "TBSCertList has a field after crlExtensions");
   return "crl";
+}
+
+/** RFC 5280 §5.1.2.6: absent rather than empty. */
+function requireEntries(revokedCertificates: Uint8Array): void {
+  let count = 0;
+  for (const bytes of encodedFields(revokedCertificates, "revokedCertificates")) {
+    const fields = fieldsOf(readDer(bytes, "an entry of revokedCertificates"), "an entry of revokedCertificates");
+    readUnsigned(fields.next("userCertificate"), "userCertificate");
+    readTime(fields.next("revocationDate"), "revocationDate");
+    const extensions = fields.optional(tag.sequence);
+    fields.end();
+    if (extensions !== undefined && extensionValues(extensions).size === 0) throw new Fault("malformed", "crlEntryExtensions is empty");
+    count += 1;
+  }
+  if (count === 0) throw new Fault("malformed", "revokedCertificates is empty");
 }
 
 function requireResponseData(bytes: Uint8Array): "ocsp" {

@@ -62,15 +62,25 @@ function tbsCertificate(change: Partial<Parts> = {}): Buffer {
   );
 }
 
-const tbsCertList = tlv(
-  0x30,
-  hex("020101"),
-  ecdsa,
-  name,
-  ascii(0x17, "260101000000Z"),
-  ascii(0x17, "260102000000Z"),
-  tlv(0x30, tlv(0x30, hex("020105"), ascii(0x17, "260101000000Z"))),
-);
+const entry = tlv(0x30, hex("020105"), ascii(0x17, "260101000000Z"));
+const keyCompromise = tlv(0x30, hex("300a 0603551d15 0403 0a0101"));
+const crlNumber = extension("0603551d14", hex("020101"), Buffer.alloc(0));
+const crlParts = {
+  version: hex("020101"),
+  signature: ecdsa,
+  issuer: name,
+  thisUpdate: ascii(0x17, "260101000000Z"),
+  nextUpdate: ascii(0x17, "260102000000Z"),
+  entries: tlv(0x30, entry, tlv(0x30, hex("020106"), ascii(0x17, "260101000000Z"), keyCompromise)),
+  extensions: tlv(0xa0, tlv(0x30, crlNumber)),
+  rest: Buffer.alloc(0),
+};
+const none = Buffer.alloc(0);
+
+function tbsCertListOf(change: Partial<Record<keyof typeof crlParts, Uint8Array>> = {}): Buffer {
+  return tlv(0x30, ...Object.values({ ...crlParts, ...change }));
+}
+const tbsCertList = tbsCertListOf();
 const single = tlv(
   0x30,
   tlv(0x30, hex("300906052b0e03021a0500"), hex("0401aa"), hex("0401bb"), hex("020105")),
@@ -97,6 +107,30 @@ test.for([
     kind: "subordinate",
   },
   { name: "a TBSCertList", bytes: tbsCertList, kind: "crl" },
+  { name: "a TBSCertList without entries", bytes: tbsCertListOf({ entries: none }), kind: "crl" },
+  { name: "a TBSCertList with an empty list of entries", bytes: tbsCertListOf({ entries: hex("3000") }), kind: undefined },
+  { name: "a TBSCertList without nextUpdate", bytes: tbsCertListOf({ nextUpdate: none }), kind: undefined },
+  { name: "a TBSCertList without extensions", bytes: tbsCertListOf({ extensions: none }), kind: undefined },
+  { name: "a TBSCertList without cRLNumber", bytes: tbsCertListOf({ extensions: hex("a0023000") }), kind: undefined },
+  {
+    name: "a TBSCertList with cRLNumber twice",
+    bytes: tbsCertListOf({ extensions: tlv(0xa0, tlv(0x30, crlNumber, crlNumber)) }),
+    kind: undefined,
+  },
+  { name: "a TBSCertList with a field behind its extensions", bytes: tbsCertListOf({ rest: hex("0500") }), kind: undefined },
+  { name: "a TBSCertList whose fifth field is something else", bytes: tbsCertListOf({ nextUpdate: hex("040141") }), kind: undefined },
+  { name: "a TBSCertList with an entry that is no entry", bytes: tbsCertListOf({ entries: hex("3003 020105") }), kind: undefined },
+  {
+    name: "a TBSCertList with an entry of a negative serial",
+    bytes: tbsCertListOf({ entries: tlv(0x30, tlv(0x30, hex("0201ff"), crlParts.thisUpdate)) }),
+    kind: undefined,
+  },
+  { name: "a TBSCertList with an entry without a date", bytes: tbsCertListOf({ entries: hex("3005 3003 020105") }), kind: undefined },
+  {
+    name: "a TBSCertList with an entry whose extensions are empty",
+    bytes: tbsCertListOf({ entries: tlv(0x30, tlv(0x30, hex("020105"), crlParts.thisUpdate, hex("3000"))) }),
+    kind: undefined,
+  },
   { name: "ResponseData byKey", bytes: byKey, kind: "ocsp" },
   { name: "ResponseData byName", bytes: byName, kind: "ocsp" },
   { name: "a CertificationRequestInfo", bytes: request, kind: "request" },
@@ -191,13 +225,18 @@ function longSequence(content: Uint8Array): Buffer {
   return Buffer.concat([Uint8Array.of(0x30, 0x83, content.length >> 16, (content.length >> 8) & 0xff, content.length & 0xff), content]);
 }
 
-test("a CRL of any size is known by its head", () => {
-  const entry = tlv(0x30, hex("020105"), ascii(0x17, "260101000000Z"));
-  const entries = Buffer.concat(Array.from({ length: 100_000 }, () => entry));
-  expect(signedKind(longSequence(Buffer.concat([hex("020101"), ecdsa, name, ascii(0x17, "260101000000Z"), longSequence(entries)])))).toBe(
-    "crl",
-  );
+test("a CRL of any size is walked to its end (RFC 5280 §5.1)", () => {
+  const entries = Array.from({ length: 100_000 }, () => entry);
+  expect(signedKind(longCrl(entries))).toBe("crl");
+  expect(signedKind(longCrl([...entries, hex("3003020105")]))).toBeUndefined();
 });
+
+function longCrl(entries: readonly Uint8Array[]): Buffer {
+  const { version, signature, issuer, thisUpdate, nextUpdate, extensions } = crlParts;
+  return longSequence(
+    Buffer.concat([version, signature, issuer, thisUpdate, nextUpdate, longSequence(Buffer.concat(entries)), extensions]),
+  );
+}
 
 test("no change of octets makes a subordinate of a certificate but one that a strict reader sees (F-1)", () => {
   const certificate = tbsCertificate();
