@@ -51,9 +51,35 @@ describe("/ca/{slug}.cer: what caIssuers leads to (RFC 5280 §4.2.2.1)", () => {
     expect(await status({ "if-none-match": '"x"', "if-modified-since": modified })).toBe(200);
     expect(await status({ "if-modified-since": modified })).toBe(304);
     expect(await status({ "if-modified-since": older })).toBe(200);
-    expect(await status({ "if-modified-since": "yesterday" })).toBe(200);
+    expect(await status({ "if-none-match": `"a,b",${etag}` })).toBe(304);
+    expect(await status({ "if-none-match": etag.slice(1, -1) })).toBe(200);
     const { body, headers } = await send({ path: "/ca/root-1.cer", headers: { "if-none-match": etag } });
     expect([body.length, headers.etag]).toEqual([0, etag]);
+  });
+
+  test.for(["yesterday", "2090-01-01T00:00:00Z", "2090", "Mon, 01 Jan 2090 00:00:00 GMT", "Sun, 1 Jan 2090 00:00:00 GMT"])(
+    "If-Modified-Since that is no HTTP-date is as if it were not there: %s (RFC 9110 §13.1.3)",
+    async (date) => {
+      expect((await send({ path: "/ca/root-1.cer", headers: { "if-modified-since": date } })).status).toBe(200);
+      expect((await send({ path: "/ca/root-1.cer", headers: { "if-unmodified-since": date } })).status).toBe(200);
+    },
+  );
+
+  test("a client that wants another one is told so with 412, whatever it has (RFC 9110 §13.1.1, §13.1.4, §13.2.2)", async () => {
+    const { etag = "", "last-modified": modified = "" } = (await send({ path: "/ca/root-1.cer" })).headers;
+    const older = new Date(Date.parse(modified) - 1000).toUTCString();
+    const status = async (headers: Record<string, string>) => (await send({ path: "/ca/root-1.cer", headers })).status;
+    expect(await status({ "if-match": etag })).toBe(200);
+    expect(await status({ "if-match": "*" })).toBe(200);
+    expect(await status({ "if-match": `"x", ${etag}` })).toBe(200);
+    expect(await status({ "if-match": '"x"' })).toBe(412);
+    expect(await status({ "if-match": `W/${etag}` })).toBe(412);
+    expect(await status({ "if-unmodified-since": modified })).toBe(200);
+    expect(await status({ "if-unmodified-since": older })).toBe(412);
+    expect(await status({ "if-match": etag, "if-unmodified-since": older })).toBe(200);
+    expect(await status({ "if-match": '"x"', "if-none-match": etag })).toBe(412);
+    expect(await status({ "if-match": etag, "if-none-match": etag })).toBe(304);
+    expect(await status({ "if-unmodified-since": older, "if-modified-since": modified })).toBe(412);
   });
 
   test("another method is 405 with Allow", async () => {
