@@ -217,7 +217,7 @@ async function openStore(config: Config, events: Events, stack: AsyncDisposableS
     throw new Fault("refusedToStart", "DATABASE_URL must be set: the embedded database is for evaluation only");
   }
   const url = config.databaseUrl ?? stack.use(await startEmbedded(config.dataDir)).url;
-  return stack.use(await openDatabase({ url, poolSize: config.databasePool }, { events }));
+  return stack.use(await openDatabase({ url, poolSize: config.databasePool, production: config.env === "production" }, { events }));
 }
 
 /** Opens a token; the root's is opened by a ceremony alone. */

@@ -53,7 +53,10 @@ function openTrials(): Trials {
           void (level === "warn" && warnings.push(String(fields?.["detail"]))),
         measure() {},
       };
-      await using database = await openDatabase({ url, poolSize: config.databasePool }, { events });
+      await using database = await openDatabase(
+        { url, poolSize: config.databasePool, production: config.env === "production" },
+        { events },
+      );
       return { warnings, skewSeconds: await database.clockSkewSeconds(), pendingMigrations: await pendingMigrations(database) };
     },
   };

@@ -1,3 +1,4 @@
+import { isIPv4 } from "node:net";
 import { Fault } from "../fault.ts";
 
 /** Where a PostgreSQL server listens and as whom it is asked: what a `DATABASE_URL` says. */
@@ -15,10 +16,11 @@ export type DatabaseAddress = {
 /**
  * Reads a connection URI in libpq's form: `postgresql://user:password@host:port/database`, or with a Unix socket's directory
  * `postgresql:///database?host=/run/postgresql&user=chancery`. Only `host`, `port`, `user`, `password` and `sslmode` may stand in its query.
+ * @param options `writtenSslmode`: whether the address of another machine must say its sslmode, so that nobody goes without TLS unawares.
  * @throws Fault `refusedToStart` naming what is wrong, never the password.
  * @see PostgreSQL 18, 32.1.1.2 Connection URIs
  */
-export function parseDatabaseUrl(text: string): DatabaseAddress {
+export function parseDatabaseUrl(text: string, { writtenSslmode = false }: { readonly writtenSslmode?: boolean } = {}): DatabaseAddress {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (!url || !["postgres:", "postgresql:"].includes(url.protocol)) throw notUrl();
   // Not named: behind a "?" that was not encoded it may be half a password.
@@ -33,7 +35,18 @@ export function parseDatabaseUrl(text: string): DatabaseAddress {
   if (!Number.isInteger(port) || port < 1 || port > 65_535)
     throw new Fault("refusedToStart", "DATABASE_URL names a port outside 1 to 65535");
   if (user === "") throw new Fault("refusedToStart", "DATABASE_URL names no user");
+  if (writtenSslmode && !isOnThisMachine(host) && !url.searchParams.has("sslmode")) {
+    throw new Fault(
+      "refusedToStart",
+      "DATABASE_URL names another machine and no sslmode: add sslmode=verify-full, or require or disable if you mean it",
+    );
+  }
   return { host, port, user, password: part("password", url.password), database, sslmode: sslmode(part("sslmode", "disable")) };
+}
+
+/** A Unix socket or a loopback address. What `localhost` resolves to is this machine's own say. */
+function isOnThisMachine(host: string): boolean {
+  return host.startsWith("/") || host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."));
 }
 
 function notUrl(): Fault {

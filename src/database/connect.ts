@@ -48,6 +48,8 @@ export type DatabaseHealth = {
 export type DatabaseOptions = {
   /** libpq's connection URI. */
   readonly url: string;
+  /** Whether the URL of another machine must have an sslmode: see `parseDatabaseUrl`. */
+  readonly production?: boolean;
   /** Connections; 8 by default: with grouped acts more give nothing. */
   readonly poolSize?: number;
   /** Longest silence of the server within a statement, and longest wait for a free connection: 5000. */
@@ -62,11 +64,11 @@ export type DatabaseOptions = {
 
 /**
  * Connects and checks the server.
- * @throws Fault `refusedToStart` when the URL is wrong, the server refuses the user, is older than PostgreSQL 15, has fsync off, or has too few connections.
+ * @throws Fault `refusedToStart` when the URL is wrong or in production says no sslmode, the server refuses the user, is older than PostgreSQL 15, has fsync off, or has too few connections.
  * @throws Fault `databaseUnavailable` when it cannot be reached.
  */
 export async function openDatabase(options: DatabaseOptions, { events }: { events: Events }): Promise<Database> {
-  const address = parseDatabaseUrl(options.url);
+  const address = parseDatabaseUrl(options.url, { writtenSslmode: options.production ?? false });
   const poolSize = options.poolSize ?? 8;
   const limits: ConnectionLimits = {
     deadlineMs: options.deadlineMs ?? 5000,

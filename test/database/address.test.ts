@@ -43,6 +43,31 @@ test.for([
   expect(() => parseDatabaseUrl(url)).toThrow(expect.objectContaining({ code: "refusedToStart", detail: expect.stringContaining(detail) }));
 });
 
+test.for([
+  { url: "postgresql://u@db.example.org/ca", taken: false },
+  { url: "postgresql://u@192.0.2.1/ca", taken: false },
+  { url: "postgresql://u@127.example.org/ca", taken: false },
+  { url: "postgresql://u@localhost.example.org/ca", taken: false },
+  { url: "postgresql://u@localhost/ca?host=db.example.org", taken: false },
+  { url: "postgresql://u@db.example.org/ca?sslmode=disable", taken: true },
+  { url: "postgresql://u@db.example.org/ca?sslmode=verify-full", taken: true },
+  { url: "postgresql://u@localhost/ca", taken: true },
+  { url: "postgresql://u@127.0.0.2/ca", taken: true },
+  { url: "postgresql://u@[::1]/ca", taken: true },
+  { url: "postgresql:///ca?host=/run/postgresql&user=u", taken: true },
+])("in production another machine's URL says its sslmode: $url is taken $taken", ({ url, taken }) => {
+  const parse = () => parseDatabaseUrl(url, { writtenSslmode: true });
+  if (taken) expect(parse().user).toBe("u");
+  else
+    expect(parse).toThrow(
+      expect.objectContaining({
+        code: "refusedToStart",
+        detail: expect.stringContaining("DATABASE_URL names another machine and no sslmode"),
+      }),
+    );
+  expect(parseDatabaseUrl(url).user).toBe("u");
+});
+
 test("any text is an address or a refusal, which never shows a password", () => {
   const part = fc.string({ unit: "grapheme-ascii", maxLength: 12 });
   const url = fc.oneof(

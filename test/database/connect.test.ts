@@ -259,6 +259,12 @@ describe("a server that is not to be trusted with acknowledged rows is refused",
       detail: expect.stringContaining("absent"),
     });
     await expect(openChanged((url) => url.searchParams.set("user", "nobody-known"))).rejects.toMatchObject({ code: "refusedToStart" });
+    await expect(openDatabase({ url: "postgresql://u@192.0.2.1/x", production: true }, { events: recordedEvents() })).rejects.toMatchObject(
+      {
+        code: "refusedToStart",
+        detail: expect.stringContaining("sslmode"),
+      },
+    );
     await expect(openDatabase({ url: "mysql://localhost/x" }, { events: recordedEvents() })).rejects.toMatchObject({
       code: "refusedToStart",
     });
