@@ -1,4 +1,4 @@
-import { chmod, readFile, writeFile } from "node:fs/promises";
+import { chmod, open, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Config } from "./config.ts";
 import { Fault } from "./fault.ts";
@@ -40,15 +40,26 @@ export async function provisionEvaluation(config: Config, options: ModuleOptions
 /**
  * The PIN that a file holds, without its line end.
  * @param option Names the option in the refusal.
- * @throws Fault `refusedToStart` when the file cannot be read or is empty.
+ * @throws Fault `refusedToStart` when the file cannot be read, is empty, or may be read or written by other users.
  */
 export async function readPin(file: string, option: string): Promise<string> {
-  const text = await readFile(file, "utf8").catch((cause: unknown) => {
+  const { text, mode } = await readWithMode(file).catch((cause: unknown) => {
     throw new Fault("refusedToStart", `${option} ${file} cannot be read: it must hold the token's user PIN`, { cause });
   });
+  if ((mode & 0o077) !== 0) {
+    const shown = (mode & 0o777).toString(8).padStart(4, "0");
+    throw new Fault("refusedToStart", `${option} ${file} is open to other users (mode ${shown}): chmod 0400 ${file}`);
+  }
   const pin = text.replace(/\r?\n$/, "");
   if (pin === "") throw new Fault("refusedToStart", `${option} ${file} is empty: it must hold the token's user PIN`);
   return pin;
+}
+
+/** Text and mode of one file, whatever is put in its place meanwhile. */
+async function readWithMode(file: string): Promise<{ readonly text: string; readonly mode: number }> {
+  await using handle = await open(file);
+  const { mode } = await handle.stat();
+  return { text: await handle.readFile("utf8"), mode };
 }
 
 async function secretFile(file: string, random: Random): Promise<string> {
