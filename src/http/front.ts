@@ -7,14 +7,18 @@ import { normalise, valuesOf, type Wrong } from "./normalise.ts";
 import { type ProblemCode, problemDocument } from "./rest/problem.ts";
 import type { Handler, Refusal } from "./server.ts";
 
-/** Headers of every answer: never over plain HTTP again (RFC 6797), never another type than we say. */
+/** Headers of every answer: never another type than we say. */
 const fixedHeaders = {
-  "strict-transport-security": "max-age=31536000",
   "x-content-type-options": "nosniff",
   "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
   "referrer-policy": "no-referrer",
 } as const;
-const fixedPairs = Object.entries(fixedHeaders);
+
+/** Never over plain HTTP again (RFC 6797), but on the host of a workstation, whose other ports may serve nothing else. */
+function headersAt(baseUrl: string): Readonly<Record<string, string>> {
+  const local = /^(?:(?:.*\.)?localhost|127(?:\.\d+){3}|\[::1\])$/.test(new URL(baseUrl).hostname);
+  return local ? fixedHeaders : { ...fixedHeaders, "strict-transport-security": "max-age=31536000" };
+}
 
 /**
  * What the TLS listener serves: the hono application, behind what holds for every request whatever its path. Each request has an id of
@@ -22,6 +26,8 @@ const fixedPairs = Object.entries(fixedHeaders);
  */
 export function front(doors: RestDoors, app: Hono<DoorEnvironment>): Handler {
   const pass = getRequestListener((request, env) => app.fetch(request, env));
+  const fixed = headersAt(doors.baseUrl);
+  const fixedPairs = Object.entries(fixed);
   return {
     handle: (incoming, outgoing) => {
       const requestId = newRequestId(doors);
@@ -32,7 +38,10 @@ export function front(doors: RestDoors, app: Hono<DoorEnvironment>): Handler {
       else if (incoming.url === "*") outgoing.writeHead(204, { allow: "GET, HEAD, POST, DELETE, OPTIONS" }).end();
       else void pass(incoming, outgoing);
     },
-    refuse: (refusal) => rawAnswer(refusal, problemDocument(unread(refusal), { baseUrl: doors.baseUrl, requestId: newRequestId(doors) })),
+    refuse: (refusal) => {
+      const document = problemDocument(unread(refusal), { baseUrl: doors.baseUrl, requestId: newRequestId(doors) });
+      return rawAnswer(refusal, { ...document, headers: { ...document.headers, ...fixed } });
+    },
   };
 }
 
@@ -72,6 +81,6 @@ const reasons: Readonly<Record<Refusal, string>> = {
 };
 
 function rawAnswer(refusal: Refusal, { status, headers, body }: ReturnType<typeof problemDocument>): string {
-  const lines = Object.entries({ ...headers, ...fixedHeaders, connection: "close", "content-length": String(Buffer.byteLength(body)) });
+  const lines = Object.entries({ ...headers, connection: "close", "content-length": String(Buffer.byteLength(body)) });
   return `HTTP/1.1 ${status} ${reasons[refusal]}\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join("")}\r\n${body}`;
 }

@@ -71,7 +71,12 @@ async function answerOf(doors: RestDoors, route: Route, context: Context<DoorEnv
   const accepted: MediaType | undefined = route.produces.length === 0 ? first : accept(incoming.headers.accept, [first, ...others]);
   if (!accepted) return refusal(doors, context, { code: "notAcceptable", detail: `this path offers ${route.produces.join(", ")}` });
   if (!route.takesBody && bytes.byteLength > 0) throw new Fault("malformed", "this request takes no body");
-  if (route.takesBody && !isJson(incoming.headers)) {
+  if (route.takesBody && incoming.headers["content-encoding"] !== undefined) {
+    const problem: Problem = { code: "unsupportedMediaType", detail: "the body must be sent without Content-Encoding" };
+    // RFC 9110 §15.5.16: what was wrong is the coding, not the type.
+    return refusal(doors, context, problem, { "accept-encoding": "identity" });
+  }
+  if (route.takesBody && !isJson(incoming.headers["content-type"])) {
     return refusal(doors, context, { code: "unsupportedMediaType", detail: "the body must be sent as application/json" });
   }
   const body = route.takesBody ? readJson(bytes) : undefined;
@@ -80,10 +85,8 @@ async function answerOf(doors: RestDoors, route: Route, context: Context<DoorEnv
 }
 
 /** Exactly JSON in UTF-8 and nothing around it: a type that a browser form can send is refused (S-47). */
-function isJson(headers: HttpBindings["incoming"]["headers"]): boolean {
-  return (
-    headers["content-encoding"] === undefined && /^application\/json(?:\s*;\s*charset="?utf-8"?)?$/i.test(headers["content-type"] ?? "")
-  );
+function isJson(contentType: string | undefined): boolean {
+  return /^application\/json(?:\s*;\s*charset="?utf-8"?)?$/i.test(contentType ?? "");
 }
 
 /** @throws Fault `malformed` when the query is not percent-encoded UTF-8, which URLSearchParams would replace in silence. */

@@ -103,7 +103,11 @@ describe("a body is JSON and nothing else (HT-5, IN-2)", () => {
 
   test("a compressed body is not unpacked", async () => {
     const headers = { ...json, "content-encoding": "gzip" };
-    expect((await send({ method: "POST", path: "/v1/certificates", headers, body: "x" })).status).toBe(415);
+    const answer = await send({ method: "POST", path: "/v1/certificates", headers, body: "x" });
+    isProblem(answer);
+    // RFC 9110 §15.5.16
+    expect([answer.status, answer.headers["accept-encoding"]]).toEqual([415, "identity"]);
+    expect((await send({ method: "POST", path: "/v1/certificates", body: "x" })).headers["accept-encoding"]).toBeUndefined();
   });
 
   test.for([
@@ -182,16 +186,15 @@ describe("every answer", () => {
     { path: "/v1/certificates/x", status: 404 },
     { path: "/nothing", status: 404 },
     { path: "/problems/badCSR", status: 200 },
-  ])("$path ($status): HSTS, nosniff, no-store for the interface", async ({ path, status }) => {
+  ])("$path ($status): nosniff, no-store for the interface, and on localhost no HSTS", async ({ path, status }) => {
     const { headers, status: received } = await send({ path });
     expect(received).toBe(status);
     expect(headers).toMatchObject({
-      "strict-transport-security": "max-age=31536000",
       "x-content-type-options": "nosniff",
       "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
       "cache-control": "no-store",
     });
-    expect(headers["server"] ?? headers["x-powered-by"]).toBeUndefined();
+    expect(headers["server"] ?? headers["x-powered-by"] ?? headers["strict-transport-security"]).toBeUndefined();
   });
 
   test("to a browser of another origin has no header that lets it read it", async () => {
@@ -318,6 +321,21 @@ describe("what reaches no route is a problem document too (S-47)", () => {
     expect(answer).toContain(`"code":"${code}"`);
     expect(answer).not.toContain(host);
   });
+
+  test("Accept may come in several lines, which are one list (RFC 9110 §5.3)", async () => {
+    const head = `GET /v1/profiles HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${service.adminToken}\r\n`;
+    expect(await sendBytes(`${head}Accept: text/html\r\nAccept: application/json\r\nConnection: close\r\n\r\n`)).toMatch(
+      /^HTTP\/1\.1 200 /,
+    );
+  });
+
+  test.for(["Authorization: Bearer a", "Content-Type: application/json", "Idempotency-Key: a"])(
+    "%s twice is 400: of two, two readers might take two",
+    async (line) => {
+      const answer = await sendBytes(`GET /v1/profiles HTTP/1.1\r\nHost: a\r\n${line}\r\n${line}\r\nConnection: close\r\n\r\n`);
+      expect(answer).toMatch(/^HTTP\/1\.1 400 [^]*occurs twice/);
+    },
+  );
 
   test("OPTIONS * asks for the server as a whole: 204 with the methods there are (RFC 9110 §9.3.7)", async () => {
     const answer = await sendBytes("OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
