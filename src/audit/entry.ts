@@ -59,9 +59,12 @@ function canonicalJson(value: Json): string {
   if (typeof value === "number" && !Number.isFinite(value)) throw new Fault("internal", "an audit record has a number that is none");
   if (typeof value === "string" && !value.isWellFormed()) return JSON.stringify(value.toWellFormed());
   if (typeof value !== "object") return JSON.stringify(value);
-  const members = Object.entries(value).flatMap(([name, member]) => (member === undefined ? [] : [{ name, text: canonicalJson(member) }]));
-  members.sort((a, b) => (a.name < b.name ? -1 : 1));
-  return `{${members.map(({ name, text }) => `${JSON.stringify(name)}:${text}`).join(",")}}`;
+  let members = "";
+  for (const name of Object.keys(value).toSorted()) {
+    const member = value[name];
+    if (member !== undefined) members += `${members && ","}${JSON.stringify(name)}:${canonicalJson(member)}`;
+  }
+  return `{${members}}`;
 }
 
 /**
@@ -74,5 +77,6 @@ function uuidV7(time: Date, random: Uint8Array): string {
   bytes.set(random, 6);
   bytes.writeUInt8((bytes.readUInt8(6) & 0x0f) | 0x70, 6);
   bytes.writeUInt8((bytes.readUInt8(8) & 0x3f) | 0x80, 8);
-  return bytes.toString("hex").replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+  const hex = bytes.toString("hex");
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
 }

@@ -5,8 +5,10 @@ export const maximumPemLength = 65_536;
 
 /** Textual encoding of DER bytes: 64 characters a line, a line break after the last. @see RFC 7468 §3 */
 export function encodePem(label: string, der: Uint8Array): string {
-  const lines = base64(der).replace(/.{64}(?=.)/g, "$&\n");
-  return `-----BEGIN ${label}-----\n${lines}\n-----END ${label}-----\n`;
+  const text = base64(der);
+  let lines = "";
+  for (let start = 0; start < text.length; start += 64) lines += `${text.slice(start, start + 64)}\n`;
+  return `-----BEGIN ${label}-----\n${lines || "\n"}-----END ${label}-----\n`;
 }
 
 /**
