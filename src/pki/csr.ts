@@ -48,13 +48,14 @@ export async function parseCsr(bytes: Uint8Array): Promise<Csr> {
 }
 
 /**
- * The DER bytes of a CSR given as text: one PEM block CERTIFICATE REQUEST (or NEW CERTIFICATE REQUEST), or base64 on one line.
+ * The DER bytes of a CSR given as text: one PEM block CERTIFICATE REQUEST (or NEW CERTIFICATE REQUEST), or base64, in lines if wished.
  * @throws Fault `badCSR`, `tooLarge`
  * @see RFC 7468 §7
  */
 export function csrFromText(text: string): Uint8Array<ArrayBuffer> {
   return asBadCsr(() => {
-    if (!text.includes("-----")) return decodeBase64(text.trim());
+    // Lines as base64(1) writes them; any other white space is refused with the rest that is not canonical.
+    if (!text.includes("-----")) return decodeBase64(text.trim().replaceAll(/(?<=[\w+/])\r?\n(?=[\w+/=])/g, ""));
     const [der, second] = decodePem(text, "CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST");
     if (der === undefined || second !== undefined) throw new Fault("malformed", "there is more than one PEM block CERTIFICATE REQUEST");
     return der;

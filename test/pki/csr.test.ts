@@ -93,6 +93,8 @@ test.for([
   { name: "PEM labelled NEW CERTIFICATE REQUEST", text: pem.replaceAll("CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST") },
   { name: "PEM with CR LF", text: pem.replaceAll("\n", "\r\n") },
   { name: "base64 on one line", text: base64 },
+  { name: "base64 in lines of 76 characters", text: `${base64.replace(/.{76}/g, "$&\n")}\n` },
+  { name: "base64 in lines with CR LF", text: `${base64.replace(/.{64}/g, "$&\r\n")}\r\n` },
 ])("takes a request as $name (RFC 7468 §7)", ({ text }) => {
   expect(Buffer.from(csrFromText(text)).toString("base64")).toBe(base64);
 });
@@ -101,7 +103,10 @@ test.for([
   { name: "nothing", text: "" },
   { name: "two blocks", text: pem + pem },
   { name: "a certificate", text: pem.replaceAll("CERTIFICATE REQUEST", "CERTIFICATE") },
-  { name: "base64 in lines", text: base64.replace(/.{64}/g, "$&\n") },
+  { name: "base64 with a blank line", text: base64.replace(/.{64}/, "$&\n\n") },
+  { name: "base64 with a space at the end of a line", text: base64.replace(/.{64}/, "$& \n") },
+  { name: "base64 with an indented line", text: base64.replace(/.{64}/, "$&\n ") },
+  { name: "base64 with a lone CR", text: base64.replace(/.{64}/, "$&\r") },
   { name: "base64url", text: base64.replaceAll("+", "-").replaceAll("/", "_") },
   { name: "base64 without its padding", text: base64.replace(/=*$/, "*") },
   { name: "a block that does not end", text: pem.slice(0, -10) },
