@@ -1,13 +1,13 @@
 import type { Command } from "commander";
 import { listAuthorities } from "../client/authority.ts";
-import { addCommand } from "./command.ts";
+import { addCommand, addGroup } from "./command.ts";
 import { openService } from "./service.ts";
 import { print, type Shell } from "./shell.ts";
 import { table } from "./table.ts";
 
 /** Adds `ca list`: the certification authorities of the service. */
 export function addCaCommands(program: Command, shell: Shell): void {
-  const ca = program.command("ca").description("certification authorities: list");
+  const ca = addGroup(program, { usage: "ca", description: "certification authorities: list", examples: ["npx chancery ca list"] });
   addCommand(ca, {
     usage: "list",
     summary: "list the authorities",

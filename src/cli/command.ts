@@ -19,7 +19,17 @@ export function addCommand(parent: Command, { usage, description, summary = desc
     .summary(summary)
     .option("--json", "print one JSON document instead of text")
     .allowExcessArguments(false)
-    .addHelpText("after", `\nExample${examples.length > 1 ? "s" : ""}:\n${examples.map((line) => `  ${line}\n`).join("")}`);
+    .addHelpText("after", exampleText(examples));
+}
+
+/** Adds a command that only holds others, with its examples. */
+export function addGroup(parent: Command, { usage, description, examples }: Omit<CommandText, "summary">): Command {
+  return parent.command(usage).description(description).addHelpText("after", exampleText(examples));
+}
+
+/** Examples as they stand at the end of a help text. */
+export function exampleText(examples: readonly string[]): string {
+  return `\nExample${examples.length > 1 ? "s" : ""}:\n${examples.map((line) => `  ${line}\n`).join("")}`;
 }
 
 /**

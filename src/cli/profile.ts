@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { listProfiles } from "../client/profile.ts";
 import { Fault } from "../fault.ts";
-import { addCommand } from "./command.ts";
+import { addCommand, addGroup } from "./command.ts";
 import { durationText } from "./duration.ts";
 import { openService } from "./service.ts";
 import { print, type Shell } from "./shell.ts";
@@ -11,7 +11,11 @@ type Document = Readonly<Record<string, unknown>>;
 
 /** Adds `profile list` and `profile show`: what a certificate of a kind may contain. */
 export function addProfileCommands(program: Command, shell: Shell): void {
-  const profile = program.command("profile").description("what certificates may contain: list, show");
+  const profile = addGroup(program, {
+    usage: "profile",
+    description: "what certificates may contain: list, show",
+    examples: ["npx chancery profile list", "npx chancery profile show server"],
+  });
   addList(profile, shell);
   addShow(profile, shell);
 }
@@ -21,7 +25,7 @@ function addList(profile: Command, shell: Shell): void {
     usage: "list",
     summary: "list the profiles",
     description: "List the profiles. Those of kind end-entity can be asked for; the others are the service's own.",
-    examples: ["npx chancery profile list"],
+    examples: ["npx chancery profile list", "npx chancery profile list --json"],
   }).action(async ({ json }: { json?: boolean }) => {
     await using service = openService(shell);
     const documents = (await listProfiles(service)).map(({ document }) => document);

@@ -3,6 +3,7 @@ import { addCaCommands } from "./ca.ts";
 import { addCertIssue } from "./cert-issue.ts";
 import { addCertList } from "./cert-list.ts";
 import { addCertShow } from "./cert-show.ts";
+import { addGroup, exampleText } from "./command.ts";
 import { addDoctor } from "./doctor.ts";
 import { type ExitCode, failureOf, failureText } from "./failure.ts";
 import { addInit } from "./init.ts";
@@ -33,13 +34,17 @@ export function program(shell: Shell): Command {
     .exitOverride()
     .configureOutput({ writeOut: (text) => shell.out(text), writeErr: (text) => shell.error(text), outputError: () => undefined })
     .helpCommand(false)
-    .addHelpText("after", `\n${location}\n${exits}`);
+    .addHelpText("after", `${exampleText(examples)}\n${location}\n${exits}`);
   addServe(chancery, shell);
   addInit(chancery, shell);
   addMigrate(chancery, shell);
   addDoctor(chancery, shell);
 
-  const cert = chancery.command("cert").description("certificates: issue, show, list");
+  const cert = addGroup(chancery, {
+    usage: "cert",
+    description: "certificates: issue, show, list",
+    examples: ["npx chancery cert issue --name www.example.org", "npx chancery cert list"],
+  });
   addCertIssue(cert, shell);
   addCertShow(cert, shell);
   addCertList(cert, shell);
@@ -48,6 +53,8 @@ export function program(shell: Shell): Command {
   addTokenCommands(chancery, shell);
   return chancery;
 }
+
+const examples = ["npx chancery doctor", "npx chancery cert issue --name www.example.org", "npx chancery cert issue --help"];
 
 const location = `Where the service is (cert, ca, profile, token):
   CHANCERY_BASE_URL    https URL of its REST interface (default: https://localhost:9443)

@@ -3,7 +3,7 @@ import { resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { createToken, type ListedToken, listTokens, revokeToken } from "../client/token.ts";
 import { Fault } from "../fault.ts";
-import { addCommand } from "./command.ts";
+import { addCommand, addGroup } from "./command.ts";
 import { parseTime } from "./duration.ts";
 import { openService } from "./service.ts";
 import { print, type Report, type Shell } from "./shell.ts";
@@ -20,7 +20,11 @@ type CreateOptions = {
 
 /** Adds `token create`, `token list` and `token revoke`. */
 export function addTokenCommands(program: Command, shell: Shell): void {
-  const token = program.command("token").description("bearer tokens: create, list, revoke");
+  const token = addGroup(program, {
+    usage: "token",
+    description: "bearer tokens: create, list, revoke",
+    examples: ["npx chancery token create --role viewer --namespace / --expires 90d", "npx chancery token list"],
+  });
   addCreate(token, shell);
   addList(token, shell);
   addRevoke(token, shell);
@@ -66,7 +70,7 @@ function addList(token: Command, shell: Shell): void {
     usage: "list",
     summary: "list the tokens",
     description: "List the tokens of your namespace, newest first, without their text.",
-    examples: ["npx chancery token list"],
+    examples: ["npx chancery token list", "npx chancery token list --json"],
   }).action(async ({ json }: { json?: boolean }) => {
     await using service = openService(shell);
     const tokens = await listTokens(service);

@@ -48,6 +48,15 @@ describe.each(commands.map(({ path, command }) => ({ name: path.join(" "), path,
   },
 );
 
+test.for(["", ...root.commands.map((command) => command.name())])("chancery %s --help ends with an example to copy", async (name) => {
+  const { exitCode, stdout } = await chancery(
+    [name, "--help"].filter((word) => word !== ""),
+    { cwd: "/" },
+  );
+  expect(exitCode).toBe(0);
+  expect(stdout).toMatch(new RegExp(`\\nExamples?:\\n  npx chancery ${name}`));
+});
+
 test.for(["cert", "token", "ca", "profile", ""])("chancery %s without a command shows what there is and exits with 2", async (group) => {
   const { exitCode, stdout, stderr } = await chancery(group === "" ? [] : [group], { cwd: "/" });
   expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: "" });
