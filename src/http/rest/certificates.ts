@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { CertificateQuery, IssuedCertificate } from "../../ca/certificates.ts";
 import { Fault } from "../../fault.ts";
 import { csrFromText, parseCsr } from "../../pki/csr.ts";
-import { canonicalDnsName, canonicalIpAddress, type GeneralName } from "../../pki/general-name.ts";
+import { canonicalDnsName, canonicalIpAddress, canonicalUri, type GeneralName } from "../../pki/general-name.ts";
 import { encodePem } from "../../pki/pem.ts";
 import type { RestDoors } from "../doors.ts";
 import { rfc3339, time } from "./time.ts";
@@ -91,7 +91,8 @@ export const listRoute = route({
 function generalName(text: string, context: z.RefinementCtx): GeneralName {
   const ip = canonicalIpAddress(text);
   if (ip !== undefined) return { type: "ip", value: ip };
-  if (/^[a-z][a-z0-9+.-]*:[!-~]*$/i.test(text)) return { type: "uri", value: text };
+  const uri = canonicalUri(text);
+  if (typeof uri === "string") return { type: "uri", value: uri };
   const dns = canonicalDnsName(text);
   if (dns !== undefined) return { type: "dns", value: dns };
   context.addIssue({ code: "custom", message: "must be a DNS name, an IP address or a URI" });

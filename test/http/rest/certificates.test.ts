@@ -276,6 +276,7 @@ describe("GET /v1/certificates", () => {
     expect(await count("?name=LIST.Example.org&status=valid&profile=mtls")).toBe(2);
     expect(await count("?name=example.org")).toBe(0);
     expect(await count("?name=192.0.2.1")).toBe(0);
+    expect(await count("?name=spiffe://list.example.org/a")).toBe(0);
     expect(await count(`?serial=${serial}`)).toBe(1);
     expect(await count("?profile=mtls&status=expired")).toBe(0);
     expect(await count("?profile=mtls&status=revoked")).toBe(0);
@@ -303,6 +304,7 @@ describe("GET /v1/certificates", () => {
     { name: "the year 0", query: "notAfterFrom=0000-06-01T00:00:00Z" },
     { name: "a profile with NUL", query: "profile=a%00b" },
     { name: "a URI with NUL", query: "name=urn:a%00b" },
+    { name: "a URI without a host", query: "name=spiffe:///a" },
     { name: "hour 24", query: "notAfterBefore=2026-02-20T24:00:00Z" },
     { name: "a name that is none", query: "name=a..b" },
     { name: "a name with NUL", query: "name=a%00b" },
