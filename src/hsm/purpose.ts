@@ -4,7 +4,8 @@ import type { Purpose } from "../ports/hsm.ts";
 
 /**
  * Why `bytes` are not what `purpose` says, in a sentence; undefined when they are.
- * The host asks this before each signature: whoever took over the process in front of it can ask for leaves, not for a CA certificate.
+ * The host asks this before each signature, so that a bug in front of it, or a frame slipped into its channel, gets nothing signed that
+ * the purpose does not cover. It is no wall between users: whoever can read the PIN file can load the module without this host.
  */
 export function purposeProblem(purpose: Purpose, bytes: Uint8Array): string | undefined {
   if (purpose === "data") return undefined;
