@@ -235,6 +235,7 @@ async function openToken(config: Config, events: Events, which: "issuing" | "roo
       deadlineMs: 5_000,
       queueLimit: 2_048,
       production: config.env === "production",
+      administration: true,
     },
     { events },
   );

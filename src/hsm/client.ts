@@ -22,6 +22,8 @@ export type HsmOptions = {
   readonly softHsmConf?: string;
   /** Warns of a module that keeps its keys in files. */
   readonly production: boolean;
+  /** Whether keys may be generated and destroyed: for ceremonies. False unless said; the host refuses both then. */
+  readonly administration?: boolean;
 };
 
 /**
@@ -36,14 +38,16 @@ export async function openHsm(options: HsmOptions, { events }: { events: Events 
 
 class TokenClient implements Hsm {
   readonly token: string;
+  readonly administration: boolean;
   readonly #events: Events;
   readonly #dispatcher: Dispatcher;
   readonly #health: HealthWatch;
 
-  constructor({ module, token, pin, sessions, ...options }: HsmOptions, events: Events) {
+  constructor({ module, token, pin, sessions, administration = false, ...options }: HsmOptions, events: Events) {
     this.token = token;
+    this.administration = administration;
     this.#events = events;
-    this.#dispatcher = new Dispatcher({ ...options, opening: { module, token, pin, sessions } }, events);
+    this.#dispatcher = new Dispatcher({ ...options, opening: { module, token, pin, sessions, administration } }, events);
     this.#health = new HealthWatch(
       (key, bytes) => this.#dispatcher.call({ act: "sign", key, purpose: "health", bytes }, { priority: "status", probe: true }),
       () => this.#healthCorrupt(),

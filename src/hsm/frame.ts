@@ -2,13 +2,19 @@ import type { EventName } from "../ports/events.ts";
 import type { FoundKey, KeyReference, KeySpecification, Purpose, TokenKey } from "../ports/hsm.ts";
 
 /** What opens a token. The PIN travels in this frame alone: never in argv, environment or a log. */
-export type Opening = {
+export type TokenOpening = {
   /** Path of the PKCS#11 module. */
   readonly module: string;
   /** CKA_LABEL of the token. */
   readonly token: string;
   readonly pin: string;
   readonly sessions: number;
+};
+
+/** What a host is opened with: for its whole life, so that no later frame gives it more than it began with. */
+export type Opening = TokenOpening & {
+  /** Whether the host generates and destroys keys. One that serves signatures does not. */
+  readonly administration: boolean;
 };
 
 /** What the host is asked to do with the token, and what each act answers. */

@@ -13,6 +13,7 @@ import type { Signer } from "./sign.ts";
 /** Calls that have not been answered: what a lost channel waits for. */
 let callsOut = 0;
 let signer: Signer | undefined;
+let administration = false;
 
 // The parent decides when to end: Ctrl-C reaches the whole process group, and signatures under way must not be lost by it.
 process.on("SIGINT", () => {});
@@ -30,6 +31,7 @@ process.once("message", (first: FrameToHost) => {
 async function open(opening: Opening): Promise<void> {
   try {
     requireThreads(opening.sessions);
+    administration = opening.administration;
     const token = await openToken(opening, (kind, fields) =>
       kind === "sessions"
         ? send({ frame: "event", level: "warn", event: "hsm.sessions.reduced", fields })
@@ -54,12 +56,19 @@ async function serve(id: number, call: HostCall): Promise<void> {
   callsOut += 1;
   try {
     if (!signer) throw new HostFailure("device", "the token is not open");
+    requireAdministration(call);
     send({ frame: "answer", id, answer: await perform(signer, call) });
   } catch (error) {
     send({ frame: "failure", id, ...describe(error) });
   } finally {
     callsOut -= 1;
   }
+}
+
+/** Whoever makes calls of a service that signs, by a bug or by a frame slipped in, can neither add a key nor take one away. */
+function requireAdministration({ act }: HostCall): void {
+  if (administration || (act !== "generate" && act !== "destroy")) return;
+  throw new HostFailure("refused", `the token was opened to sign, not to ${act} keys`);
 }
 
 function perform(world: Signer, call: HostCall): Promise<HostAnswer[HostCall["act"]]> {

@@ -4,7 +4,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import pkcs11js from "pkcs11js";
 import type { Handle, PKCS11, TokenInfo } from "pkcs11js";
 
-import type { Opening } from "./frame.ts";
+import type { TokenOpening } from "./frame.ts";
 import { attempt, OpeningError, ReturnError } from "./host-failure.ts";
 import { returnName } from "./return-value.ts";
 import { SessionPool } from "./session-pool.ts";
@@ -28,7 +28,7 @@ export type OpenToken = {
  * @throws OpeningError with a sentence for the operator.
  */
 export async function openToken(
-  opening: Opening,
+  opening: TokenOpening,
   tell: (event: "sessions" | "pin", fields: Readonly<Record<string, unknown>>) => void,
 ): Promise<OpenToken> {
   const library = load(opening.module);
@@ -63,7 +63,7 @@ function load(path: string): PKCS11 {
   }
 }
 
-function openOnce(library: PKCS11, opening: Opening, tell: Parameters<typeof openToken>[1]): OpenToken {
+function openOnce(library: PKCS11, opening: TokenOpening, tell: Parameters<typeof openToken>[1]): OpenToken {
   // Without CKF_OS_LOCKING_OK the calls of the thread pool meet in a module that does not lock.
   attempt("C_Initialize", () => library.C_Initialize({ flags: pkcs11js.CKF_OS_LOCKING_OK }));
   const { slot, information } = findToken(library, opening.token);

@@ -52,11 +52,13 @@ export type Priority = "status" | "issue" | "background";
  * Contract: `sign` returns a signature as it stands in a certificate (ECDSA: DER SEQUENCE of two INTEGERs; RSA: octets), not yet
  * verified: the caller verifies with the recorded public key. A call is retried once inside where its class allows; after that
  * it fails with Fault `hsmUnavailable` (device, deadline, breaker open, key missing) or `busy` (queue full), never later than its deadline.
- * A Fault `internal` is a refusal by the host itself (wrong purpose, wrong bytes): nothing was signed.
+ * A Fault `internal` is a refusal by the host itself (wrong purpose, wrong bytes, no administration): nothing was done.
  */
 export type Hsm = AsyncDisposable & {
   /** CKA_LABEL of the token. */
   readonly token: string;
+  /** Whether `generate` and `destroy` are served; the host refuses them otherwise. */
+  readonly administration: boolean;
   /** Signs the whole `bytes`; the host hashes them. */
   sign(key: KeyReference, purpose: Purpose, bytes: Uint8Array, priority?: Priority): Promise<Uint8Array<ArrayBuffer>>;
   /** Generates a pair with the attributes of a CA key, reads every one back and destroys both halves where one deviates. */

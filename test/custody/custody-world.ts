@@ -18,12 +18,13 @@ export function placeOf(database: FreshDatabase, token: FreshToken, module = tok
   return { url: database.url, token: { module, softHsmConf: token.softHsmConf, label: token.label, pin: token.pin } };
 }
 
-export async function openCustody({ url, token }: Place): Promise<CustodyWorld> {
+/** @param administration whether the world may generate and destroy keys. */
+export async function openCustody({ url, token }: Place, administration = true): Promise<CustodyWorld> {
   await using stack = new AsyncDisposableStack();
   const events = recordedEvents();
   const database = stack.use(await openDatabase({ url, poolSize: 4 }, { events }));
   const { module, softHsmConf, label, pin } = token;
-  const limits = { sessions: 2, deadlineMs: 10_000, queueLimit: 1000, production: false };
+  const limits = { sessions: 2, deadlineMs: 10_000, queueLimit: 1000, production: false, administration };
   const hsm = stack.use(await openHsm({ module, softHsmConf, token: label, pin, ...limits }, { events }));
   const custody: Custody = {
     database,

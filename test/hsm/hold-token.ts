@@ -8,7 +8,7 @@ const { module, token, softHsmConf } = JSON.parse(process.argv[2] ?? "{}");
 const events = { tell() {}, measure() {} };
 const pin = await text(process.stdin);
 const hsm = await openHsm(
-  { module, token, softHsmConf, pin, sessions: 2, deadlineMs: 5000, queueLimit: 100, production: false },
+  { module, token, softHsmConf, pin, sessions: 2, deadlineMs: 5000, queueLimit: 100, production: false, administration: true },
   { events },
 );
 await newKey(hsm);

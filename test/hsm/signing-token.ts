@@ -16,7 +16,8 @@ export type OpenHsm = AsyncDisposable & { readonly hsm: Hsm; readonly events: Re
 export async function openToken(token: FreshToken, options: Partial<HsmOptions> = {}): Promise<OpenHsm> {
   const events = recordedEvents();
   const { module, label, pin, softHsmConf } = token;
-  const defaults = { module, token: label, pin, softHsmConf, sessions: 4, deadlineMs: 5000, queueLimit: 20_000, production: false };
+  const limits = { sessions: 4, deadlineMs: 5000, queueLimit: 20_000 };
+  const defaults = { module, token: label, pin, softHsmConf, ...limits, production: false, administration: true };
   const hsm = await openHsm({ ...defaults, ...options }, { events });
   return { hsm, events, [Symbol.asyncDispose]: () => hsm[Symbol.asyncDispose]() };
 }
