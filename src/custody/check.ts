@@ -9,24 +9,30 @@ export type TokenCheck = {
   readonly unusable: readonly string[];
   /** CKA_ID of private keys that no record names. They are reported, never deleted. */
   readonly unknown: readonly string[];
+  /** Names of pairs whose generation was interrupted, or is under way elsewhere. They are no pairs yet, and nothing signs with them. */
+  readonly pending: readonly string[];
 };
 
 /**
- * Holds a token against its records, at the start: generations that were interrupted are finished, every recorded pair is bound, and
- * keys that nobody recorded are reported. Each finding is told as `key.unusable` or `key.unknown`.
+ * Holds a token against its records, at the start: every recorded pair is bound, and keys that nobody recorded are reported. Generations
+ * that were interrupted are finished where the token is open for administration, else reported: the act that began them takes them up
+ * when it is repeated. Each finding is told as `key.unusable`, `key.unknown` or `key.pending`.
  * @throws Fault `hsmUnavailable`, `databaseUnavailable`
  */
 export async function checkToken(custody: Custody): Promise<TokenCheck> {
   const { database, hsm, events } = custody;
+  const pending: string[] = [];
   for (const intent of await database.transact((tx) => listIntents(tx, hsm.token))) {
-    await generateKeyPair(custody, { ...intent, principal: "system" });
+    if (hsm.administration) await generateKeyPair(custody, { ...intent, principal: "system" });
+    else pending.push(intent.name);
   }
+  for (const name of pending) events.tell("warn", "key.pending", { token: hsm.token, name });
   const keyPairs = await database.transact((tx) => listKeyPairs(tx, hsm.token));
   const unusable: string[] = [];
   for (const keyPair of keyPairs) if (!(await bindKeyPair(custody, keyPair))) unusable.push(keyPair.name);
   const unknown = await unknownKeys(custody);
   for (const ckaId of unknown) events.tell("warn", "key.unknown", { token: hsm.token, ckaId });
-  return { unusable, unknown };
+  return { unusable, unknown, pending };
 }
 
 /** The token is listed before the records are read: a pair that another process generates meanwhile has its record by then. */

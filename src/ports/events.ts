@@ -32,6 +32,7 @@ export type EventName =
   | "key.generated"
   | "key.unusable"
   | "key.unknown"
+  | "key.pending"
   | "database.failed"
   | "database.connected"
   | "job.failed"

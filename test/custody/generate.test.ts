@@ -38,7 +38,7 @@ function request(name: string, changes: Partial<KeyPairRequest> = {}): KeyPairRe
 
 /** After the check of a start, every intent has its pair, and the token holds these pairs and nothing else. */
 async function expectWhole({ custody }: CustodyWorld): Promise<void> {
-  expect(await checkToken(custody)).toEqual({ unusable: [], unknown: [] });
+  expect(await checkToken(custody)).toEqual({ unusable: [], unknown: [], pending: [] });
   const [open] = await custody.database.read((sql) => sql`select count(*)::integer as intents from key_pair where spki is null`);
   expect(open).toEqual({ intents: 0 });
   const pairs = await custody.database.transact((tx) => listKeyPairs(tx, custody.hsm.token));
@@ -141,7 +141,7 @@ test("a recorded key that the token no longer holds as it was is unusable, and t
   const stranger = "5a".repeat(16);
   await hsm.generate({ ckaId: stranger, name: "stranger", algorithm: "P-256", purposes: ["binding"] });
 
-  expect(await checkToken(world.custody)).toEqual({ unusable: ["exchanged", "gone"], unknown: [stranger] });
+  expect(await checkToken(world.custody)).toEqual({ unusable: ["exchanged", "gone"], unknown: [stranger], pending: [] });
   expect(world.events.told).toEqual(
     expect.arrayContaining([
       expect.objectContaining({
@@ -195,7 +195,7 @@ describe.runIf(shimAvailable)("a generation that is interrupted", () => {
     await expectWhole(next);
   }, 120_000);
 
-  test("half a pair is destroyed and made anew; a pair that nobody learned of is taken up (PK-32, PT-21)", async () => {
+  test("half a pair is destroyed and made anew; a pair that nobody learned of is taken up; without administration both are told and left (PK-32, PT-21)", async () => {
     await using records = await freshDatabase();
     await using keys = await freshToken();
     const shim = shimmed(keys);
@@ -205,6 +205,14 @@ describe.runIf(shimAvailable)("a generation that is interrupted", () => {
       await expect(generateKeyPair(broken.custody, request(`of-${fault}`))).rejects.toMatchObject({ code: "hsmUnavailable" });
     }
     shim.fault();
+    {
+      await using signing = await openCustody(placeOf(records, keys), false);
+      const { pending, ...rest } = await checkToken(signing.custody);
+      expect([pending.toSorted(), rest]).toEqual([["of-die", "of-half"], { unusable: [], unknown: [] }]);
+      expect(signing.events.told).toContainEqual(
+        expect.objectContaining({ level: "warn", event: "key.pending", fields: { token: keys.label, name: "of-half" } }),
+      );
+    }
     await using next = await openCustody(placeOf(records, keys));
     const [half, whole] = await next.custody.database.transact((tx) => listIntents(tx, keys.label));
     if (!half || !whole) throw new Error("an intent is missing");
