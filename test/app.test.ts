@@ -89,6 +89,16 @@ describe("a second start", () => {
     await rename(`${pin}.away`, pin);
   });
 
+  test("neither generates nor destroys keys: its token's host refuses both, whatever the service asks", async () => {
+    await using chancery = await startService({}, ground);
+    const { hsm, authorities } = chancery.service.ca;
+    const specification = { ckaId: "00".repeat(16), name: "planted", algorithm: "P-256", purposes: ["certificate"] } as const;
+    await expect(hsm.generate(specification)).rejects.toThrow(/refuses/);
+    await expect(hsm.destroy(authorities.get("issuing-1")?.key.ckaId ?? "")).rejects.toThrow(/refuses/);
+    const { csr } = await opensslRequest("still-there.example.org");
+    expect((await chancery.ask("/v1/certificates", { body: { csr, profile: "server" } })).status).toBe(201);
+  });
+
   test("is refused when the token holds another key than was recorded (PK-31)", async () => {
     await using chancery = await startService({}, ground);
     const { database } = chancery.service.ca;

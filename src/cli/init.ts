@@ -49,7 +49,7 @@ async function init(
   if (organization === undefined && config.env === "production") {
     throw new InvalidArgumentError("--organization is needed: it stands in every certificate's chain for ever");
   }
-  const { evaluationPlan, initialise } = await import("../app.ts");
+  const { evaluationPlan, initialise } = await import("../initialise.ts");
   const given = { organization: organization ?? evaluationPlan.organization, country: country ?? evaluationPlan.country };
   const { root, adminToken } = await initialise(config, { ...given, rootKeyAlgorithm, issuingKeyAlgorithm });
   const rootFile = join(config.dataDir, "root.pem");

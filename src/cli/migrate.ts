@@ -15,7 +15,7 @@ export function addMigrate(program: Command, shell: Shell): void {
     .option("--config <file>", "YAML file with options; the environment wins over it")
     .action(async ({ config: file, json }: { config?: string; json?: boolean }) => {
       const config = await readConfig(shell, file);
-      const { migrateDatabase } = await import("../app.ts");
+      const { migrateDatabase } = await import("../world.ts");
       const applied = await migrateDatabase(config);
       const text = applied.length === 0 ? "the schema is up to date" : applied.map((name) => `applied ${name}\n`).join("");
       print(shell, { document: { applied }, text }, json);

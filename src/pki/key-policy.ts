@@ -1,5 +1,4 @@
-import { createPrivateKey, createPublicKey, sign, verify } from "node:crypto";
-import { promisify } from "node:util";
+import { createPrivateKey, createPublicKey, sign, verify, type KeyObject } from "node:crypto";
 import { Fault } from "../fault.ts";
 import { bitLength, coordinateOctets, publicNumbers, spkiSha256 } from "./algorithm.ts";
 import { publishedIn } from "./published-keys.ts";
@@ -41,10 +40,12 @@ export async function modulusIsPrime(spki: Uint8Array): Promise<boolean> {
   const halves = { p: base64url(5n), q: base64url(3n), dp: base64url(1n), dq: base64url(1n), qi: base64url(2n) };
   const derived = createPrivateKey({ key: { ...key, ...halves, d: base64url(d) }, format: "jwk" });
   const message = Buffer.from("prime");
-  return verify("sha256", message, createPublicKey({ key, format: "jwk" }), await signAsync("sha256", message, derived));
+  return verify("sha256", message, createPublicKey({ key, format: "jwk" }), await signed(message, derived));
 }
 
-const signAsync = promisify(sign);
+function signed(message: Uint8Array, key: KeyObject): Promise<Uint8Array> {
+  return new Promise((resolve, reject) => sign("sha256", message, key, (error, signature) => (error ? reject(error) : resolve(signature))));
+}
 
 // The product of these primes is above 2^4096, so at least one of them does not divide n − 1.
 const exponents = primesBelow(2_900).slice(1);

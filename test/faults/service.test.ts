@@ -1,8 +1,9 @@
 import { chmod, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { build, evaluationPlan, initialise } from "../../src/app.ts";
+import { build } from "../../src/app.ts";
 import { loadConfig } from "../../src/config.ts";
+import { evaluationPlan, initialise } from "../../src/initialise.ts";
 import { sealCertificate } from "../../src/pki/certificate.ts";
 import { freshDatabase } from "../support/database.ts";
 import { type DatabaseProxy, startProxy } from "../support/proxy.ts";

@@ -1,4 +1,4 @@
-import type { Overrides } from "../../src/app.ts";
+import type { Overrides } from "../../src/world.ts";
 import type { Database, Tx } from "../../src/database/connect.ts";
 import type { Hsm } from "../../src/ports/hsm.ts";
 

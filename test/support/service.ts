@@ -4,8 +4,9 @@ import { request } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { build, type Overrides, type Service } from "../../src/app.ts";
+import { build, type Service } from "../../src/app.ts";
 import { type Config, loadConfig } from "../../src/config.ts";
+import type { Overrides } from "../../src/world.ts";
 import { freshDatabase } from "./database.ts";
 import { modulePath } from "./token.ts";
 

@@ -1,0 +1,83 @@
+import { randomBytes } from "node:crypto";
+import { rename, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { openAccess } from "./access/token.ts";
+import type { Authority } from "./ca/authority.ts";
+import { type CeremonyPlan, holdCeremony } from "./ca/ceremony.ts";
+import { openAuthorities } from "./ca/open-authorities.ts";
+import type { Config } from "./config.ts";
+import { Fault } from "./fault.ts";
+import { encodePem } from "./pki/pem.ts";
+import { openToken, openWorld, type Overrides, type World } from "./world.ts";
+
+/** An evaluation's hierarchy, where nobody was asked. */
+export const evaluationPlan: CeremonyPlan = {
+  organization: "Chancery Evaluation",
+  country: "XX",
+  rootKeyAlgorithm: "P-384",
+  issuingKeyAlgorithm: "P-256",
+};
+
+/**
+ * Holds the ceremony: the first hierarchy, and a first administrator's token where the data directory has none.
+ * @throws Fault `refusedToStart` with what is missing.
+ */
+export async function initialise(
+  config: Config,
+  plan: CeremonyPlan,
+  overrides: Overrides = {},
+): Promise<{ root: Uint8Array; adminToken: string }> {
+  await using stack = new AsyncDisposableStack();
+  const world = await openWorld(config, overrides, stack);
+  await holdFirstCeremony(world, plan);
+  const authorities = await openAuthorities(world.database, config.statusUrl);
+  await writeTrust(config, { authorities });
+  const root = authorities.get("root-1");
+  if (!root) throw new Fault("internal", "the ceremony left no root");
+  return { root: root.certificate, adminToken: join(config.dataDir, "admin.token") };
+}
+
+/** Whether an authority stands that can issue. */
+export async function isInitialised({ database, config }: World): Promise<boolean> {
+  const authorities = await openAuthorities(database, config.statusUrl);
+  return [...authorities.values()].some((authority) => authority.kind === "issuing");
+}
+
+/** The ceremony with both tokens, and a first administrator's token. */
+export async function holdFirstCeremony(world: World, plan: CeremonyPlan): Promise<void> {
+  await using hsm = await openToken(world, "issuing, administration");
+  await using rootHsm = await openToken(world, "root, administration");
+  await holdCeremony({ ...world, hsm, rootHsm, statusUrl: world.config.statusUrl }, plan);
+  await writeAdminToken(world);
+}
+
+/** A first administrator's token, for a year, unless the data directory has one. */
+async function writeAdminToken(world: World): Promise<void> {
+  const file = join(world.config.dataDir, "admin.token");
+  if (await stat(file).catch(() => undefined)) return;
+  const expiresAt = new Date(world.clock.now().getTime() + 365 * 86_400_000);
+  const { token } = await openAccess(world).createToken(
+    { id: "system", namespace: "/", role: "admin" },
+    { role: "admin", namespace: "/", expiresAt },
+  );
+  await replaceFile(file, `${token}\n`, 0o600);
+}
+
+/** `root.pem` for those who trust us, `chain.pem` for servers that must send the issuers. */
+export async function writeTrust(config: Config, { authorities }: { authorities: ReadonlyMap<string, Authority> }): Promise<void> {
+  const all = [...authorities.values()];
+  const roots = all.filter(({ kind }) => kind === "root").map(({ certificate }) => certificate);
+  const issuers = all.filter(({ kind }) => kind === "issuing").map(({ certificate }) => certificate);
+  await replaceFile(join(config.dataDir, "root.pem"), pem(roots), 0o644);
+  await replaceFile(join(config.dataDir, "chain.pem"), pem(issuers), 0o644);
+}
+
+function pem(certificates: readonly Uint8Array[]): string {
+  return certificates.map((der) => encodePem("CERTIFICATE", der)).join("");
+}
+
+async function replaceFile(file: string, text: string, mode: number): Promise<void> {
+  const draft = `${file}.${randomBytes(6).toString("hex")}`;
+  await writeFile(draft, text, { mode, flag: "wx" });
+  await rename(draft, file);
+}
