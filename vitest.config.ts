@@ -12,6 +12,8 @@ const withoutService = [
 export default defineConfig({
   test: {
     pool: "forks",
+    // Many tests wait for processes, sockets and disks: two files at once fill two cores.
+    maxWorkers: 2,
     testTimeout: 30_000,
     hookTimeout: 60_000,
     reporters: ["default", ["json", { outputFile: "var/test-report.json" }]],
