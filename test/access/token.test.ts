@@ -48,8 +48,6 @@ function halfRepeated() {
 
 /** Resolves once a statement waits for the lock of another transaction. */
 async function waitingForLock(): Promise<void> {
-  const waiting = () =>
-    database.read((sql) => sql`select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`);
   while ((await waiting()).length === 0);
 }
 
@@ -61,6 +59,9 @@ const holds = async (principal: string, createdAt = clock.now()) => {
   );
   return row?.["holds"];
 };
+
+const waiting = () =>
+  database.read((sql) => sql`select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`);
 
 describe("a new token", () => {
   test("authenticates as itself, with its role and namespace, at every instance", async () => {
@@ -137,10 +138,10 @@ describe("nobody raises himself (ACC-9)", () => {
   });
 });
 
-describe("a token that no longer counts neither makes nor revokes others, though an instance remembers it (ACC-9)", () => {
-  const grantBy = (principal: Principal, expiresAt = inAnHour) =>
-    otherInstance().createToken(principal, { role: "viewer", namespace: "/team-a", expiresAt });
+const grantBy = (principal: Principal, expiresAt = inAnHour) =>
+  otherInstance().createToken(principal, { role: "viewer", namespace: "/team-a", expiresAt });
 
+describe("a token that no longer counts neither makes nor revokes others, though an instance remembers it (ACC-9)", () => {
   test("once it is revoked", async () => {
     const { id, token } = await grant("admin");
     const { id: sibling } = await grant();
