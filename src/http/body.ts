@@ -15,6 +15,25 @@ export async function readBody(incoming: IncomingMessage, maxBytes: number): Pro
   return body;
 }
 
+/**
+ * Reads the body of a request that nobody may make, and keeps nothing of it, so that its sender gets to read the answer: at most `maxBytes`.
+ * @returns whether there was a body, after which the connection is not to be used again.
+ */
+export async function discardBody(incoming: IncomingMessage, maxBytes: number): Promise<boolean> {
+  const { headers } = incoming;
+  if (headers["transfer-encoding"] === undefined && (headers["content-length"] ?? "0") === "0") return false;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  let total = 0;
+  const onData = (chunk: Uint8Array) => {
+    total += chunk.byteLength;
+    if (total > maxBytes) resolve();
+  };
+  incoming.on("data", onData).on("end", resolve).on("close", resolve).on("error", resolve);
+  if (!incoming.destroyed && !incoming.readableEnded) await promise;
+  incoming.off("data", onData).pause();
+  return true;
+}
+
 /** Content-Length, 0 without a body, undefined when it is chunked. Node's parser refuses most contradictions itself; nothing here depends on it. */
 function declaredLength({ headers }: IncomingMessage): number | undefined {
   const length = headers["content-length"];

@@ -1,7 +1,7 @@
 import type { HttpBindings } from "@hono/node-server";
 import { type Context, Hono } from "hono";
 import { Fault } from "../../fault.ts";
-import { readBody } from "../body.ts";
+import { discardBody, readBody } from "../body.ts";
 import type { RestDoors } from "../doors.ts";
 import { readJson } from "../json.ts";
 import { accept } from "./accept.ts";
@@ -13,6 +13,9 @@ export type DoorEnvironment = { readonly Bindings: HttpBindings };
 
 /** The largest body of any request. A certificate request is held to 16 KiB of DER besides. */
 const maxBodyBytes = 64 * 1024;
+
+/** How much of a body is read for a caller who may not send any: enough that a mistaken client gets to see the answer. */
+const maxDiscardedBytes = 1024 * 1024;
 
 /**
  * The REST interface below `/v1` and the pages of its problem documents. Routes come from `routes` alone; every other path is notFound,
@@ -53,20 +56,23 @@ async function timed(doors: RestDoors, route: Route, context: Context<DoorEnviro
 }
 
 /**
- * One request: size → authenticated → visible and allowed → input → the use case (REST-1). Nothing of a body is parsed for a caller who may
- * not send it, and a caller who may not do a thing learns nothing of whether it exists.
+ * One request: authenticated → visible and allowed → size → input → the use case (REST-1). Nothing of a body is kept for a caller who may not
+ * send it, and a caller who may not do a thing learns nothing of whether it exists.
  */
 async function answerOf(doors: RestDoors, route: Route, context: Context<DoorEnvironment>): Promise<Response> {
-  const { incoming } = context.env;
-  const bytes = await readBody(incoming, maxBodyBytes);
+  const { incoming, outgoing } = context.env;
   if (route.action === "public") return written(await route.handle(context.req.param()));
 
-  const principal = await doors.authenticate(incoming.headers.authorization);
+  const principal = await doors.authenticate(incoming.headers.authorization).catch(async (error: unknown) => {
+    if (await discardBody(incoming, maxDiscardedBytes)) outgoing.setHeader("connection", "close");
+    throw error;
+  });
   if (!doors.may(principal, route.action, { namespace: principal.namespace })) {
     const detail = `the role ${principal.role} does not include ${route.action}`;
     return refusal(doors, context, { code: "policyDenied", detail, tokenError: "insufficient_scope" });
   }
 
+  const bytes = await readBody(incoming, maxBodyBytes);
   const [first = "application/json", ...others] = route.produces;
   const accepted: MediaType | undefined = route.produces.length === 0 ? first : accept(incoming.headers.accept, [first, ...others]);
   if (!accepted) return refusal(doors, context, { code: "notAcceptable", detail: `this path offers ${route.produces.join(", ")}` });
