@@ -2,6 +2,8 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { createServer as createTlsServer } from "node:https";
 import type { Duplex } from "node:stream";
 import { Fault } from "../fault.ts";
+import { descriptorLimit } from "./descriptor-limit.ts";
+import { connectionCap } from "./remote-address.ts";
 
 /** Bounds of one listener. Node's own defaults are minutes, or none at all. */
 export type Limits = {
@@ -18,8 +20,10 @@ export type Limits = {
   /** How often the time-outs above are looked at: they come late by as much. */
   readonly checkingIntervalMs: number;
   readonly maxRequestsPerSocket: number;
-  /** Further connections are closed at once. */
+  /** Further connections are closed at once; a quarter of the descriptors that the process may open is the most. */
   readonly maxConnections: number;
+  /** Further connections of one address, or of one /64 of IPv6, are closed at once. */
+  readonly maxConnectionsPerAddress: number;
   readonly maxHeaderBytes: number;
   /** How long requests in flight may take once the listener drains. */
   readonly drainMs: number;
@@ -35,6 +39,7 @@ export const serviceLimits: Limits = {
   checkingIntervalMs: 1_000,
   maxRequestsPerSocket: 1_000,
   maxConnections: 8_192,
+  maxConnectionsPerAddress: 256,
   maxHeaderBytes: 16 * 1024,
   drainMs: 10_000,
 };
@@ -100,7 +105,9 @@ export async function listen(
     handler.handle(incoming, outgoing);
   };
   const server = openServer(handle, credentials, limits);
-  server.maxConnections = limits.maxConnections;
+  // Of three listeners each takes a quarter at most: the rest is for the database, the token's host and files.
+  server.maxConnections = Math.min(limits.maxConnections, Math.floor((descriptorLimit() ?? Infinity) / 4));
+  server.prependListener("connection", connectionCap(limits.maxConnectionsPerAddress));
   server.maxRequestsPerSocket = limits.maxRequestsPerSocket;
   server.timeout = limits.stillTimeoutMs;
   server.on("clientError", (error, socket) => refuseConnection(handler, error, socket));

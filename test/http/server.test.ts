@@ -1,11 +1,14 @@
+import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { Agent, request } from "node:http";
 import { connect, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
+import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
 import { Fault } from "../../src/fault.ts";
+import { descriptorLimit } from "../../src/http/descriptor-limit.ts";
 import { type Handler, type Limits, listen, serviceLimits } from "../../src/http/server.ts";
-import { exchange, exchangeBytes } from "./exchange.ts";
+import { exchange, exchangeBytes, type Received } from "./exchange.ts";
 import { selfSigned } from "./self-signed.ts";
 
 const anyPort = { host: "127.0.0.1", port: 0, option: "CHANCERY_LISTEN" };
@@ -99,7 +102,9 @@ describe("connections that do not finish are freed, and others are served meanwh
   });
 
   test("a healthy client is answered while 500 others hold half-sent requests", async () => {
-    await using listener = await listen(anyPort, echo(), { limits: { ...serviceLimits, drainMs: 100 } });
+    await using listener = await listen(anyPort, echo(), {
+      limits: { ...serviceLimits, drainMs: 100, maxConnectionsPerAddress: 1_000 },
+    });
     const sockets = Array.from({ length: 500 }, () => connect(listener.port, "127.0.0.1"));
     await Promise.all(sockets.map(opened));
     for (const socket of sockets) socket.write("POST /slow HTTP/1.1\r\nHost: a\r\n");
@@ -113,6 +118,45 @@ describe("connections that do not finish are freed, and others are served meanwh
     await Promise.all(held.map(opened));
     expect((await exchangeBytes(listener.port, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")).length).toBe(0);
     for (const socket of held) socket.destroy();
+  });
+
+  test.for([{ tls: false }, { tls: true }])(
+    "one address has as many connections as it may, another is served meanwhile, and a closed one makes room (TLS: $tls)",
+    async ({ tls }) => {
+      const credentials = tls ? { credentials: await selfSigned("localhost") } : {};
+      await using listener = await listen(anyPort, echo(), { limits: { ...serviceLimits, maxConnectionsPerAddress: 2 }, ...credentials });
+      const peer = { port: listener.port, ...(tls && { ca: credentials.credentials?.certificate ?? "" }) };
+      const held = [connect(listener.port, "127.0.0.1"), connect(listener.port, "127.0.0.1")] as const;
+      await Promise.all(held.map(opened));
+      const refused = connect(listener.port, "127.0.0.1");
+      await Promise.all([opened(refused), ended(refused)]);
+
+      const raw = connect({ port: listener.port, host: "127.0.0.1", localAddress: "127.0.0.2" });
+      const other = tls ? connectTls({ socket: raw, servername: "localhost", ca: peer.ca ?? "" }) : raw;
+      other.write("GET /other HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+      expect(Buffer.concat(await other.toArray()).toString()).toMatch(/\/other$/);
+
+      held[0].destroy();
+      let answer: Received | undefined;
+      // The server learns of the end some turns after we do.
+      while (!answer) answer = await exchange(peer, { path: "/room" }).catch(() => undefined);
+      expect(answer.text).toBe("/room");
+      held[1].destroy();
+    },
+  );
+
+  test("connections never take more than a quarter of the descriptors that the process may open", async () => {
+    const soft = Number((await promisify(execFile)("sh", ["-c", "ulimit -Sn"])).stdout);
+    const script = `import { descriptorLimit } from ${JSON.stringify(new URL("../../src/http/descriptor-limit.ts", import.meta.url).href)};
+      process.stdout.write(String(descriptorLimit()));`;
+    const limited = await promisify(execFile)("sh", [
+      "-c",
+      'ulimit -n 123 && exec "$0" --input-type=module -e "$1"',
+      process.execPath,
+      script,
+    ]);
+    expect(limited.stdout).toBe("123");
+    expect(descriptorLimit()).toBeGreaterThanOrEqual(soft);
   });
 
   test("the last of as many requests as one connection may send ends it", async () => {
