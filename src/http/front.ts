@@ -33,7 +33,7 @@ export function front(doors: RestDoors, app: Hono<DoorEnvironment>): Handler {
       const requestId = newRequestId(doors);
       outgoing.setHeader("x-request-id", requestId);
       for (const [name, value] of fixedPairs) outgoing.setHeader(name, value);
-      const wrong = normalise(incoming) ?? ambiguous(incoming);
+      const wrong = normalise(incoming) ?? ambiguous(incoming) ?? winding(incoming);
       if (wrong) refuse(outgoing, problemDocument(wrong, { baseUrl: doors.baseUrl, requestId }));
       else if (incoming.url === "*") outgoing.writeHead(204, { allow: "GET, HEAD, POST, DELETE, OPTIONS" }).end();
       else void pass(incoming, outgoing);
@@ -55,6 +55,13 @@ const single = ["authorization", "content-type", "idempotency-key"] as const;
 function ambiguous(incoming: IncomingMessage): Wrong | undefined {
   const twice = single.find((name) => valuesOf(incoming, name).length > 1);
   return twice && { code: "malformed", detail: `the header ${twice} occurs twice` };
+}
+
+/** Dot segments, and dots and slashes that are hidden from one of two readers: the path that is routed must be the path that was sent (RFC 3986 §6.2.2). */
+function winding({ url = "" }: IncomingMessage): Wrong | undefined {
+  const [path = ""] = url.split("?", 1);
+  const refused = /%2e|%2f|%5c|\/\.{1,2}(?:\/|$)/i.test(path);
+  return refused ? { code: "malformed", detail: "the path has a dot segment, or a dot or slash that is percent-encoded" } : undefined;
 }
 
 function refuse(outgoing: ServerResponse, { status, headers, body }: ReturnType<typeof problemDocument>): void {

@@ -210,7 +210,7 @@ describe("GET /v1/certificates/{serial}", () => {
     },
   );
 
-  test.for(["0".repeat(32), "4F".repeat(16), "4f".repeat(15), "4f".repeat(17), "nonsense", "%2e%2e%2fprofiles", "%00", "%ff", "%zz"])(
+  test.for(["0".repeat(32), "4F".repeat(16), "4f".repeat(15), "4f".repeat(17), "nonsense", "%00", "%ff", "%zz"])(
     "%s is 404",
     async (serial) => {
       expect(await problem(service.ask(`/v1/certificates/${serial}`))).toEqual([404, "notFound"]);

@@ -253,12 +253,32 @@ describe("methods and paths", () => {
     "/problems/nonsense",
     "/acme",
     "/v1/%70rofiles%00",
-    "/%2e%2e/%2e%2e/etc/passwd",
     "/.env",
   ])("%s: 404 as a problem document", async (path) => {
     const answer = await send({ path });
     isProblem(answer);
     expect(answer.status).toBe(404);
+  });
+
+  test.for([
+    "/v1/x/../profiles",
+    "/v1/./profiles",
+    "/v1/profiles/..",
+    "/v1/profiles/.",
+    "/v1/x/%2e%2e/profiles",
+    "/v1/x/.%2E/profiles",
+    "/v1%2fprofiles",
+    "/v1%5Cprofiles",
+    "/%2e%2e/%2e%2e/etc/passwd",
+  ])("%s: 400, and no route sees it (RFC 3986 §6.2.2)", async (path) => {
+    const answer = (
+      await sendBytes(`GET ${path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${service.adminToken}\r\nConnection: close\r\n\r\n`)
+    ).split("\r\n\r\n");
+    expect(JSON.parse(answer[1] ?? "")).toMatchObject({ status: 400, code: "malformed", detail: expect.stringContaining("dot segment") });
+  });
+
+  test("a query may hold encoded dots and slashes", async () => {
+    expect((await send({ path: "/v1/certificates?name=urn%3Aa%2Fb%2e%2e" })).status).toBe(200);
   });
 
   test("a query where none is taken is 400", async () => {
