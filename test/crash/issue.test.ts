@@ -1,12 +1,15 @@
 import { fork } from "node:child_process";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Ca } from "../../src/ca/ca.ts";
 import { issue } from "../../src/ca/issue.ts";
 import { settle } from "../../src/ca/settle.ts";
 import { csrFromText, parseCsr } from "../../src/pki/csr.ts";
 import type { Clock } from "../../src/ports/clock.ts";
+import type { Hsm } from "../../src/ports/hsm.ts";
 import { failpoints, issuancePoints, type Point } from "../support/failpoints.ts";
 import { brokenInvariants } from "../support/invariants.ts";
 import { asking, freshGround, type Ground, opensslRequest, startService, type TestService } from "../support/service.ts";
@@ -110,6 +113,45 @@ describe("settling what was left open", () => {
     );
     expect(revoked).toHaveLength(1);
     expect(await chancery.service.ca.database.read((sql) => brokenInvariants(sql))).toEqual([]);
+  });
+
+  test("no signature stands without its intent and no acknowledged certificate is lost; with either record left out the same check finds it (I1, I2)", async () => {
+    const { csr } = await opensslRequest("negative-control.example.org");
+    const parsed = await parseCsr(csrFromText(csr));
+    const signed: string[] = [];
+    const hsm: Hsm = new Proxy(chancery.service.ca.hsm, {
+      get(target, property) {
+        const value: unknown = Reflect.get(target, property, target);
+        if (property !== "sign" || typeof value !== "function") return typeof value === "function" ? value.bind(target) : value;
+        return (...args: Parameters<Hsm["sign"]>) => {
+          signed.push(createHash("sha256").update(args[2]).digest("hex"));
+          return target.sign(...args);
+        };
+      },
+    });
+    /** Issues once and tells what is missing in the database afterwards. */
+    const missing = async (ca: Ca) => {
+      signed.length = 0;
+      const { publicKey, names } = parsed;
+      const request = {
+        door: "system",
+        principal: { id: "system", namespace: "/" },
+        requestHash: new Uint8Array(32),
+        profile: "server",
+        names,
+        publicKey,
+      } as const;
+      const { certificate } = await issue(ca, request);
+      const intents = await ca.database.read((sql) => sql`select from issuance where encode(sha256(tbs), 'hex') in ${sql(signed)}`);
+      const certificates = await ca.database.read(
+        (sql) => sql`select from certificate where encode(serial, 'hex') = ${certificate.serial}`,
+      );
+      return { intents: signed.length - intents.length, certificates: 1 - certificates.length };
+    };
+    const ca: Ca = { ...chancery.service.ca, hsm };
+    const recorded = () => Promise.resolve("recorded" as const);
+    expect(await missing(ca)).toEqual({ intents: 0, certificates: 0 });
+    expect(await missing({ ...ca, recordIntent: recorded, recordCertificate: recorded })).toEqual({ intents: 1, certificates: 1 });
   });
 
   test("a late signer cannot record a certificate for an attempt that was closed", async () => {
