@@ -167,6 +167,7 @@ function openDoors({ config, random, events, metrics, database }: World, { ca, a
     createToken: access.createToken,
     listTokens: access.listTokens,
     revokeToken: access.revokeToken,
+    recordDenial: access.recordDenial,
     issueChecks: [
       { name: "database", run: () => database.health() },
       { name: "hsm", run: () => ca.hsm.health() },

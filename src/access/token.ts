@@ -5,6 +5,7 @@ import { auditRow, type AuditWorld } from "../audit/entry.ts";
 import type { Database, Tx } from "../database/connect.ts";
 import { formatCursor, parseCursor } from "../database/cursor.ts";
 import { Fault } from "../fault.ts";
+import { openDenials, type RecordDenial } from "./denials.ts";
 import { parseNamespace } from "./namespace.ts";
 import { mayGrant } from "./policy.ts";
 import type { Principal, Role } from "./principal.ts";
@@ -31,10 +32,11 @@ export type Access = {
   authenticate(authorization: string | undefined): Promise<Principal>;
   /**
    * Creates a token; its text is in the answer and nowhere else. Durable with its audit record on return.
+   * @param requestId stands in the audit record.
    * @throws Fault `policyDenied` when it would have a higher role than the principal, leave its namespace or outlive its token; `malformed` for a
    *   namespace that is none or an expiry that is not in the future; `unauthenticated` when the principal's token is revoked or has expired.
    */
-  createToken(principal: Principal, grant: Grant): Promise<TokenRecord & { readonly token: string }>;
+  createToken(principal: Principal, grant: Grant, requestId?: string): Promise<TokenRecord & { readonly token: string }>;
   /**
    * Tokens of the principal's namespace and within it, newest first, with the cursor of the next page where there is one.
    * @throws Fault `malformed` for a cursor that is not ours.
@@ -44,7 +46,9 @@ export type Access = {
    * Revokes a token for good; durable with its audit record on return. Revoking it again changes nothing.
    * @throws Fault `notFound` when there is none of this id that the principal may see; `unauthenticated` as `createToken`.
    */
-  revokeToken(principal: Principal, id: string): Promise<void>;
+  revokeToken(principal: Principal, id: string, requestId?: string): Promise<void>;
+  /** For whoever else refuses what a principal asks for. */
+  readonly recordDenial: RecordDenial;
 };
 
 /** What a new token may do, and until when: fractions of a second are cut off. */
@@ -61,6 +65,7 @@ export function openAccess(world: AccessWorld): Access {
   const remembered = new LRUCache<string, Remembered>({ max: maxRemembered });
   // Counts revocations, so that a credential read before one is not remembered after it.
   let revocations = 0;
+  const recordDenial = openDenials(world);
   return {
     async authenticate(authorization) {
       const { id, secretHash } = presented(authorization);
@@ -74,13 +79,14 @@ export function openAccess(world: AccessWorld): Access {
       if (!credential || !isValid(credential, secretHash, now)) throw new Fault("unauthenticated", "the bearer token is not valid");
       return { id: `token:${credential.id}`, namespace: credential.namespace, role: credential.role };
     },
-    createToken: (principal, grant) => createToken(world, principal, grant),
+    createToken: (principal, grant, requestId) => createToken({ ...world, recordDenial }, principal, { ...grant, requestId }),
     listTokens: (principal, page) => listTokens(world, principal, page),
-    async revokeToken(principal, id) {
-      await revokeToken(world, principal, id);
+    async revokeToken(principal, id, requestId) {
+      await revokeToken(world, principal, { id, requestId });
       revocations += 1;
       remembered.delete(id.toLowerCase());
     },
+    recordDenial,
   };
 }
 
@@ -108,7 +114,11 @@ function isValid(credential: Credential, secretHash: Uint8Array, now: Date): boo
   return matches && !credential.revoked && now < credential.expiresAt;
 }
 
-async function createToken(world: AccessWorld, principal: Principal, grant: Grant): Promise<TokenRecord & { readonly token: string }> {
+async function createToken(
+  world: AccessWorld & { readonly recordDenial: RecordDenial },
+  principal: Principal,
+  { requestId, ...grant }: Grant & { readonly requestId: string | undefined },
+): Promise<TokenRecord & { readonly token: string }> {
   const { database, clock, random } = world;
   const namespace = parseNamespace(grant.namespace);
   const { role } = grant;
@@ -118,20 +128,21 @@ async function createToken(world: AccessWorld, principal: Principal, grant: Gran
   const id = random.bytes(16);
   const secret = random.bytes(32);
   const token = { id: uuid(id), namespace, role, createdAt, expiresAt, createdBy: principal.id };
-  const entry = { operation: "token.create", namespace: principal.namespace, principal: principal.id } as const;
+  const operation = "token.create";
   const object = { role, namespace, expiresAt: expiresAt.toISOString() };
   const refusal = await database.transact(async (tx) => {
     const latest = await ownExpiry(tx, principal, clock.now());
     const refused = refusalOf(principal, token, latest);
-    if (refused === undefined) await recordToken(tx, { ...token, secretHash: hash(secret) });
-    const outcome =
-      refused === undefined
-        ? ({ outcome: "success", object: { ...object, token: token.id } } as const)
-        : ({ outcome: "denied", object } as const);
-    await appendAudit(tx, auditRow({ ...entry, ...outcome }, world));
-    return refused;
+    if (refused !== undefined) return refused;
+    await recordToken(tx, { ...token, secretHash: hash(secret) });
+    const entry = { operation, namespace: principal.namespace, principal: principal.id, outcome: "success", ...named(requestId) } as const;
+    await appendAudit(tx, auditRow({ ...entry, object: { ...object, token: token.id } }, world));
+    return undefined;
   });
-  if (refusal !== undefined) throw new Fault("policyDenied", refusal);
+  if (refusal !== undefined) {
+    await world.recordDenial({ principal, operation, code: "policyDenied", requestId, object });
+    throw new Fault("policyDenied", refusal);
+  }
   return { ...token, token: formatToken({ id, secret }) };
 }
 
@@ -166,7 +177,11 @@ async function listTokens({ database }: AccessWorld, { namespace }: Principal, {
   return { tokens, ...(last && { nextCursor: formatCursor({ time: last.createdAt, id: octets(last.id) }) }) };
 }
 
-async function revokeToken(world: AccessWorld, principal: Principal, id: string): Promise<void> {
+async function revokeToken(
+  world: AccessWorld,
+  principal: Principal,
+  { id, requestId }: { readonly id: string; readonly requestId: string | undefined },
+): Promise<void> {
   if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(id)) throw new Fault("notFound", "there is no such token");
   await world.database.transact(async (tx) => {
     await ownExpiry(tx, principal, world.clock.now());
@@ -174,8 +189,12 @@ async function revokeToken(world: AccessWorld, principal: Principal, id: string)
     if (!token) throw new Fault("notFound", "there is no such token");
     if (!(await recordTokenRevocation(tx, token.id, wholeSeconds(world.clock.now())))) return;
     const entry = { operation: "token.revoke", namespace: token.namespace, principal: principal.id, outcome: "success" } as const;
-    await appendAudit(tx, auditRow({ ...entry, object: { token: token.id } }, world));
+    await appendAudit(tx, auditRow({ ...entry, ...named(requestId), object: { token: token.id } }, world));
   });
+}
+
+function named(requestId: string | undefined): { readonly requestId?: string } {
+  return requestId === undefined ? {} : { requestId };
 }
 
 function hash(secret: Uint8Array): Uint8Array {

@@ -1,3 +1,4 @@
+import type { RecordDenial } from "../access/denials.ts";
 import type { Action, Principal, Role } from "../access/principal.ts";
 import type { Authority } from "../ca/authority.ts";
 import type { CertificateQuery, IssuedCertificate } from "../ca/certificates.ts";
@@ -39,14 +40,16 @@ export type RestDoors = {
   readonly authorities: () => readonly Authority[];
 
   /** @throws Fault `policyDenied` when it would grant more than `principal` has. */
-  readonly createToken: (principal: Principal, request: TokenRequest) => Promise<CreatedToken>;
+  readonly createToken: (principal: Principal, request: TokenRequest, requestId: string) => Promise<CreatedToken>;
   /** Tokens of the principal's namespace and within it, newest first. @throws Fault `malformed` for a cursor that is not ours. */
   readonly listTokens: (
     principal: Principal,
     page: { readonly limit: number; readonly cursor?: string | undefined },
   ) => Promise<{ readonly tokens: readonly ListedToken[]; readonly nextCursor?: string }>;
   /** @throws Fault `notFound` when there is no such token that `principal` may see. */
-  readonly revokeToken: (principal: Principal, id: string) => Promise<void>;
+  readonly revokeToken: (principal: Principal, id: string, requestId: string) => Promise<void>;
+  /** Leaves an audit record of what a principal was refused, but not of every repetition. */
+  readonly recordDenial: RecordDenial;
 };
 
 /** What the status listener needs: memory only, so that it answers while database and HSM are away. */

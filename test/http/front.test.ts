@@ -21,6 +21,7 @@ function doorsAt(baseUrl: string): RestDoors {
     createToken: () => expect.unreachable(),
     listTokens: () => expect.unreachable(),
     revokeToken: () => expect.unreachable(),
+    recordDenial: () => expect.unreachable(),
   };
 }
 

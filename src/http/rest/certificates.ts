@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import type { CertificateQuery, IssuedCertificate } from "../../ca/certificates.ts";
-import { Fault } from "../../fault.ts";
+import { Fault, type FaultCode } from "../../fault.ts";
 import { csrFromText, parseCsr } from "../../pki/csr.ts";
 import { canonicalDnsName, canonicalIpAddress, canonicalUri, type GeneralName } from "../../pki/general-name.ts";
 import { encodePem } from "../../pki/pem.ts";
@@ -25,24 +25,35 @@ export const issueRoute = route({
     profile: profileName,
     lifetimeSeconds: z.int().min(1).max(largestLifetimeSeconds).optional(),
   }),
-  handle: async (doors, { principal, body, headers }) => {
+  handle: async (doors, { principal, body, headers, requestId }) => {
     const key = idempotencyKey(headers["idempotency-key"]);
-    refuseForeignProfile(doors, body.profile);
-    const csr = await parseCsr(csrFromText(body.csr));
-    const { certificate, repeated } = await doors.issue({
-      door: "rest",
-      key,
-      principal: { id: principal.id, namespace: principal.namespace },
-      requestHash: requestHash(csr.der, body),
-      profile: body.profile,
-      names: csr.names,
-      publicKey: csr.publicKey,
-      lifetimeSeconds: body.lifetimeSeconds,
-    });
-    const location = `/v1/certificates/${certificate.serial}`;
-    return { status: repeated ? 200 : 201, headers: { location }, json: certificateWithChain(certificate) };
+    try {
+      refuseForeignProfile(doors, body.profile);
+      const csr = await parseCsr(csrFromText(body.csr));
+      const { certificate, repeated } = await doors.issue({
+        door: "rest",
+        key,
+        principal: { id: principal.id, namespace: principal.namespace },
+        requestHash: requestHash(csr.der, body),
+        profile: body.profile,
+        names: csr.names,
+        publicKey: csr.publicKey,
+        lifetimeSeconds: body.lifetimeSeconds,
+      });
+      const location = `/v1/certificates/${certificate.serial}`;
+      return { status: repeated ? 200 : 201, headers: { location }, json: certificateWithChain(certificate) };
+    } catch (error) {
+      if (error instanceof Fault && judgements.has(error.code)) {
+        const object = { profile: body.profile };
+        await doors.recordDenial({ principal, operation: "certificate.issue", code: error.code, requestId, object });
+      }
+      throw error;
+    }
   },
 });
+
+/** Refusals of what was asked, rather than of how: they leave an audit record (AUD-17). */
+const judgements: ReadonlySet<FaultCode> = new Set(["policyDenied", "badCSR", "lifetimeOutOfRange", "lintRefused"]);
 
 /** GET /v1/certificates/{serial}: what was issued, as JSON, PEM with its chain (RFC 8555 §9.1), or DER (RFC 2585 §4.1). */
 export const readRoute = route({

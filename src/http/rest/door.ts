@@ -68,6 +68,8 @@ async function answerOf(doors: RestDoors, route: Route, context: Context<DoorEnv
     throw error;
   });
   if (!doors.may(principal, route.action, { namespace: principal.namespace })) {
+    const operation = route.action.replace(":", ".");
+    await doors.recordDenial({ principal, operation, code: "policyDenied", requestId: requestId(context) });
     const detail = `the role ${principal.role} does not include ${route.action}`;
     return refusal(doors, context, { code: "policyDenied", detail, tokenError: "insufficient_scope" });
   }
@@ -87,7 +89,8 @@ async function answerOf(doors: RestDoors, route: Route, context: Context<DoorEnv
   }
   const body = route.takesBody ? readJson(bytes) : undefined;
   const search = searchOf(incoming.url ?? "");
-  return written(await route.answer(doors, { principal, parts: context.req.param(), search, body, accepted, headers: incoming.headers }));
+  const call = { principal, parts: context.req.param(), search, body, accepted, headers: incoming.headers, requestId: requestId(context) };
+  return written(await route.answer(doors, call));
 }
 
 /** Exactly JSON in UTF-8 and nothing around it: a type that a browser form can send is refused (S-47). */

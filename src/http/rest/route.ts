@@ -23,6 +23,8 @@ export type Call<Query, Body> = {
   /** The media type chosen from `produces`. */
   readonly accepted: MediaType;
   readonly headers: IncomingMessage["headers"];
+  /** Stands in X-Request-Id, in the log and in audit records. */
+  readonly requestId: string;
 };
 
 /** What stands in the route table: everything about a route that a reader, and a test, wants to see at once. */
@@ -57,6 +59,8 @@ export type Input = {
   readonly body: Json | undefined;
   readonly accepted: MediaType;
   readonly headers: IncomingMessage["headers"];
+  /** Stands in X-Request-Id, in the log and in audit records. */
+  readonly requestId: string;
 };
 
 /** A row of the table, its schemas hidden behind `answer`. */

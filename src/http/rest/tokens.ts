@@ -10,8 +10,8 @@ export const createTokenRoute = route({
   path: "/v1/tokens",
   action: "token:create",
   body: z.strictObject({ role: z.enum(["admin", "requester", "viewer"]), namespace: z.string().min(1).max(255), expiresAt: time }),
-  handle: async (doors, { principal, body }) => {
-    const created = await doors.createToken(principal, body);
+  handle: async (doors, { principal, body, requestId }) => {
+    const created = await doors.createToken(principal, body, requestId);
     return { status: 201, headers: { location: `/v1/tokens/${created.id}` }, json: { ...listed(created), token: created.token } };
   },
 });
@@ -33,8 +33,8 @@ export const revokeTokenRoute = route({
   method: "DELETE",
   path: "/v1/tokens/:id",
   action: "token:revoke",
-  handle: async (doors, { principal, parts }) => {
-    await doors.revokeToken(principal, parts["id"] ?? "");
+  handle: async (doors, { principal, parts, requestId }) => {
+    await doors.revokeToken(principal, parts["id"] ?? "", requestId);
     return { empty: true };
   },
 });

@@ -1,9 +1,10 @@
+import { createHash, createPublicKey } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { RestDoors } from "../../../src/http/doors.ts";
 import { restDoor } from "../../../src/http/rest/door.ts";
 import type { Route } from "../../../src/http/rest/route.ts";
 import { routes } from "../../../src/http/rest/routes.ts";
-import { asking, opensslRequest, startService, type TestService } from "../../support/service.ts";
+import { type Answer, asking, opensslRequest, startService, type TestService } from "../../support/service.ts";
 
 let service: TestService;
 let strangerToken: string;
@@ -59,6 +60,7 @@ const noDoors: RestDoors = {
   createToken: () => expect.unreachable(),
   listTokens: () => expect.unreachable(),
   revokeToken: () => expect.unreachable(),
+  recordDenial: () => expect.unreachable(),
 };
 
 describe("every route declares its rule (S-15, S-41, CV-1)", () => {
@@ -197,6 +199,52 @@ describe("who may do what, through the running service", () => {
       headers: { Authorization: [`Bearer ${service.adminToken}`, "Bearer x"] as never },
     });
     expect([doubled.status, doubled.json()["code"]]).toEqual([400, "malformed"]);
+  });
+});
+
+/** Waits for the answer, and expects one audit record of its request. */
+async function leaves(expected: object, answer: Promise<Answer>): Promise<void> {
+  const { headers } = await answer;
+  const found = (await service.service.ca.database.read((sql) => sql`select bytes from audit_record`))
+    .map((row) => JSON.parse(Buffer.from(row["bytes"]).toString("utf8")))
+    .filter((entry) => entry.requestId === headers["x-request-id"]);
+  expect(found).toMatchObject([expected]);
+}
+
+describe("what is refused leaves a record, under the id of its request (AUD-17)", () => {
+  test("a role that may not", async () => {
+    const viewer = await token("viewer", "/");
+    const expected = { operation: "certificate.issue", outcome: "denied", object: { code: "policyDenied" } };
+    await leaves(expected, service.ask("/v1/certificates", { body: { csr: request, profile: "server" }, token: viewer }));
+  });
+
+  test.for([
+    { name: "a profile that may not be asked for", body: { profile: "root" }, code: "policyDenied" },
+    { name: "a lifetime outside of its profile", body: { profile: "server", lifetimeSeconds: 2 ** 31 - 1 }, code: "lifetimeOutOfRange" },
+  ])("$name", async ({ body, code }) => {
+    const requester = await token("requester", "/");
+    const expected = { operation: "certificate.issue", outcome: "denied", object: { profile: body.profile, code } };
+    await leaves(expected, service.ask("/v1/certificates", { body: { csr: request, ...body }, token: requester }));
+  });
+
+  test("a key that is reserved", async () => {
+    const { csr, key } = await opensslRequest("reserved.example.org");
+    const spki = createPublicKey(key).export({ type: "spki", format: "der" });
+    const sha256 = createHash("sha256").update(spki).digest();
+    await service.service.ca.database.read((sql) => sql`insert into reserved_key values (${sha256}, 'authority', now())`);
+    const requester = await token("requester", "/");
+    const expected = { operation: "certificate.issue", outcome: "denied", object: { profile: "server", code: "badCSR" } };
+    await leaves(expected, service.ask("/v1/certificates", { body: { csr, profile: "server" }, token: requester }));
+  });
+
+  test("a token that would outlive its maker; and what is done with tokens has the id too", async () => {
+    const admin = await token("admin", "/");
+    const long = { ...grant("viewer", "/"), expiresAt: new Date(Date.parse(expiresAt) + 1_000).toISOString().replace(".000Z", "Z") };
+    await leaves({ operation: "token.create", outcome: "denied" }, service.ask("/v1/tokens", { body: long, token: admin }));
+    const created = service.ask("/v1/tokens", { body: grant("viewer", "/") });
+    await leaves({ operation: "token.create", outcome: "success" }, created);
+    const id = String((await created).json()["id"]);
+    await leaves({ operation: "token.revoke", outcome: "success" }, service.ask(`/v1/tokens/${id}`, { method: "DELETE" }));
   });
 });
 
