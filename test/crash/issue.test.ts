@@ -27,6 +27,8 @@ const openAttempts = async ({ service }: TestService): Promise<number> => {
   return rows.length;
 };
 
+const recorded = () => Promise.resolve("recorded" as const);
+
 const closedAttempts = async ({ service }: TestService): Promise<number> => {
   const rows = await service.ca.database.read((sql) => sql`select from certificate where certificate is null`);
   return rows.length;
@@ -149,7 +151,6 @@ describe("settling what was left open", () => {
       return { intents: signed.length - intents.length, certificates: 1 - certificates.length };
     };
     const ca: Ca = { ...chancery.service.ca, hsm };
-    const recorded = () => Promise.resolve("recorded" as const);
     expect(await missing(ca)).toEqual({ intents: 0, certificates: 0 });
     expect(await missing({ ...ca, recordIntent: recorded, recordCertificate: recorded })).toEqual({ intents: 1, certificates: 1 });
   });
