@@ -34,7 +34,8 @@ export async function brokenInvariants(sql: Sql): Promise<string[]> {
     await sql`select from certificate c where not exists (select from issuance i where i.authority = c.authority and i.serial = c.serial)`;
   if (orphans.length > 0) broken.push(`${orphans.length} certificates have no intent`);
   const records = await sql<{ operation: string; count: number }[]>`
-    select convert_from(bytes, 'UTF8')::jsonb ->> 'operation' as operation, count(*)::integer as count from audit_record group by 1`;
+    select convert_from(bytes, 'UTF8')::jsonb ->> 'operation' as operation, count(*)::integer as count from audit_record
+    where convert_from(bytes, 'UTF8')::jsonb ->> 'outcome' = 'success' group by 1`;
   const recorded = new Map(records.map(({ operation, count }) => [operation, count]));
   const closed = rows.filter((row) => row.ended && !row.certificate).length;
   if ((recorded.get("certificate.issue") ?? 0) !== rows.length)
