@@ -23,6 +23,8 @@ export type IssueRequest = {
   /** The caller's own name for this request: the same one is never served twice. Absent: each call is a request of its own. */
   readonly key?: string | undefined;
   readonly principal: { readonly id: string; readonly namespace: string };
+  /** What the door calls this call of it, as in its log: stands in the audit record. */
+  readonly requestId?: string | undefined;
   /** SHA-256 of what was asked, 32 octets: another one under the same key is refused. */
   readonly requestHash: Uint8Array;
   readonly profile: string;
@@ -106,30 +108,35 @@ function prepare(
   const { findings, certificate: plan } = examine(tbs, { profile, issuer: authority.issuer, ...content });
   refuseFindings(ca, findings);
   if (!plan) throw new Fault("internal", "what was linted cannot be read");
-  const intent = intentRow(ca, {
-    authority: authority.slug,
-    serial: Buffer.from(serial, "hex"),
-    requestId: requestId(ca, request),
-    attempt: 1,
-    requestHash: request.requestHash,
-    namespace: request.principal.namespace,
-    principal: request.principal.id,
-    profileSha256: sha256,
-    spkiSha256: Buffer.from(plan.spkiSha256, "hex"),
-    tbs,
-    createdAt: ca.clock.now(),
-  });
+  const intent = intentRow(
+    ca,
+    {
+      authority: authority.slug,
+      serial: Buffer.from(serial, "hex"),
+      requestId: identity(ca, request),
+      attempt: 1,
+      requestHash: request.requestHash,
+      namespace: request.principal.namespace,
+      principal: request.principal.id,
+      profileSha256: sha256,
+      spkiSha256: Buffer.from(plan.spkiSha256, "hex"),
+      tbs,
+      createdAt: ca.clock.now(),
+    },
+    request.requestId,
+  );
   return { intent, plan };
 }
 
-/** An intent with its audit record. */
-export function intentRow(ca: Ca, row: Omit<IntentRow, "audit">): IntentRow {
+/** An intent with its audit record; `requestId` is the door's. */
+export function intentRow(ca: Ca, row: Omit<IntentRow, "audit">, requestId?: string): IntentRow {
   const audit = auditRow(
     {
       operation: "certificate.issue",
       namespace: row.namespace,
       principal: row.principal,
       outcome: "success",
+      ...(requestId !== undefined && { requestId }),
       object: {
         authority: row.authority,
         serial: Buffer.from(row.serial).toString("hex"),
@@ -160,10 +167,10 @@ function refuseFindings(ca: Pick<Ca, "events">, findings: readonly Finding[]): v
 }
 
 /** Whose request this is: nobody can occupy or read back that of another door, namespace or principal. */
-function requestId(ca: Ca, request: IssueRequest): Uint8Array {
+function identity(ca: Ca, request: IssueRequest): Uint8Array {
   if (request.key === undefined) return ca.random.bytes(32);
-  const identity = JSON.stringify([request.door, request.principal.namespace, request.principal.id, request.key]);
-  return createHash("sha256").update(identity).digest();
+  const whose = JSON.stringify([request.door, request.principal.namespace, request.principal.id, request.key]);
+  return createHash("sha256").update(whose).digest();
 }
 
 /** An intent as it is worked on; `plan` and `publicKey` are read from its bytes where they are not at hand. */

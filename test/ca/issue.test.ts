@@ -53,6 +53,16 @@ describe("a certificate over REST", () => {
     expect(decodePem(pem.text, "CERTIFICATE")).toHaveLength(2);
   });
 
+  test("has an audit record that names its serial and the id of the request", async () => {
+    const answer = await issue({ csr, profile: "server" });
+    const records = await chancery.service.ca.database.read(
+      (sql) => sql<{ entry: { requestId: string; object: { serial: string } } }[]>`
+        select convert_from(bytes, 'UTF8')::jsonb as entry from audit_record where convert_from(bytes, 'UTF8')::jsonb ->> 'operation' = 'certificate.issue'`,
+    );
+    const own = records.filter(({ entry }) => entry.object.serial === answer.json()["serial"]);
+    expect(own.map(({ entry }) => entry.requestId)).toEqual([answer.headers["x-request-id"]]);
+  });
+
   test("serials have 16 octets, begin with 0x40 to 0x7f, and never repeat (XV-6)", async () => {
     const serials = await Promise.all(
       Array.from({ length: 50 }, async () => String((await issue({ csr, profile: "server" })).json()["serial"])),

@@ -34,6 +34,7 @@ export const issueRoute = route({
         door: "rest",
         key,
         principal: { id: principal.id, namespace: principal.namespace },
+        requestId,
         requestHash: requestHash(csr.der, body),
         profile: body.profile,
         names: csr.names,
