@@ -15,7 +15,17 @@ const pin = "12345678";
 await initialiseToken({ module: modulePath, softHsmConf: conf, label: "bench", soPin: pin, userPin: pin });
 const silent = { tell: () => undefined, measure: () => undefined };
 const hsm = await openHsm(
-  { module: modulePath, token: "bench", pin, sessions: 8, deadlineMs: 10_000, queueLimit: 1000, softHsmConf: conf, production: false },
+  {
+    module: modulePath,
+    token: "bench",
+    pin,
+    sessions: 8,
+    deadlineMs: 10_000,
+    queueLimit: 1000,
+    softHsmConf: conf,
+    production: false,
+    administration: true,
+  },
   { events: silent },
 );
 const ckaId = randomUUID().replaceAll("-", "");
