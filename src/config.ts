@@ -48,7 +48,7 @@ type Option = {
   readonly variable: string;
   readonly schema: z.ZodType;
   /** What an evaluation may take for granted. */
-  readonly fallback?: (dataDir: string) => unknown;
+  readonly fallback?: (dataDir: string, config: Partial<Record<keyof Config, unknown>>) => unknown;
   /** Whether production must be told, since the fallback suits an evaluation only. */
   readonly production?: "required";
 };
@@ -83,6 +83,12 @@ const databaseUrl = z.string().regex(/^postgres(ql)?:\/\//, "must begin with pos
 const path = z.string().min(1);
 const label = z.string().min(1).max(32);
 
+/** The port of a listener that was read already, for the URL that leads to it; `usual` where any free one is taken. */
+function portOf(listener: unknown, usual: number): number {
+  const parsed = z.object({ port: z.number() }).safeParse(listener);
+  return (parsed.success && parsed.data.port) || usual;
+}
+
 /** Every option, its variable, and what it takes by default. */
 const options: readonly Option[] = [
   { key: "env", variable: "CHANCERY_ENV", schema: z.enum(["production", "evaluation"]), fallback: () => "production" },
@@ -94,14 +100,14 @@ const options: readonly Option[] = [
     key: "baseUrl",
     variable: "CHANCERY_BASE_URL",
     schema: url("https:"),
-    fallback: () => "https://localhost:9443",
+    fallback: (_, { listen }) => `https://localhost:${portOf(listen, 9443)}`,
     production: "required",
   },
   {
     key: "statusUrl",
     variable: "CHANCERY_STATUS_URL",
     schema: url("http:"),
-    fallback: () => "http://localhost:9080",
+    fallback: (_, { statusListen }) => `http://localhost:${portOf(statusListen, 9080)}`,
     production: "required",
   },
   { key: "databaseUrl", variable: "DATABASE_URL", schema: databaseUrl, production: "required" },
@@ -155,7 +161,7 @@ export function loadConfig({ env, directory, configFile }: ConfigSources): Confi
       problems.push(`${option.variable} must be set (its default suits CHANCERY_ENV=evaluation only)`);
       continue;
     }
-    const raw = value ?? option.fallback?.(dataDir);
+    const raw = value ?? option.fallback?.(dataDir, config);
     if (raw === undefined) continue;
     const parsed = option.schema.safeParse(raw);
     if (!parsed.success) problems.push(`${option.variable} ${parsed.error.issues.map((issue) => issue.message).join(", ")}`);

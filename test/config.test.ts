@@ -46,6 +46,12 @@ describe("an evaluation", () => {
   });
 });
 
+test("an evaluation's URLs lead to the ports it listens on", () => {
+  const env = { CHANCERY_ENV: "evaluation", CHANCERY_LISTEN: "127.0.0.1:19443", CHANCERY_STATUS_LISTEN: "127.0.0.1:19080" };
+  const urls = { baseUrl: "https://localhost:19443", statusUrl: "http://localhost:19080" };
+  expect(loadConfig({ env, directory })).toMatchObject(urls);
+});
+
 describe("production, which is the default", () => {
   test("starts with every required option", () => {
     expect(loadConfig({ env: production, directory })).toMatchObject({ env: "production", databaseUrl: production.DATABASE_URL });

@@ -41,8 +41,10 @@ function read(file: string, what: string, variable: string): string {
   try {
     return readFileSync(file, "utf8");
   } catch (cause) {
-    throw new Fault("refusedToStart", `the ${what} ${file} cannot be read: start the service once (npm start), or set ${variable}`, {
-      cause,
-    });
+    const remedy =
+      variable === "CHANCERY_TOKEN_FILE"
+        ? "write a new one with `npx chancery init` while the service is stopped"
+        : "start the service once (npm start)";
+    throw new Fault("refusedToStart", `the ${what} ${file} cannot be read: ${remedy}, or set ${variable}`, { cause });
   }
 }

@@ -238,7 +238,10 @@ export class Dispatcher {
   #late(pending: PendingCall): void {
     this.#queue.remove(pending);
     this.#events.tell("warn", "hsm.deadline", { token: this.#token, act: pending.call.act, sent: pending.attempts > 0 });
-    this.#giveUp(pending, `no answer within ${pending.allowedMs} ms`);
+    const detail = `no answer within ${pending.allowedMs} ms`;
+    // A call that only waited, with a host at work, says that there are many, not that the token is ill.
+    if (pending.attempts > 0 || !this.#supervisor.ready) this.#giveUp(pending, detail);
+    else this.#reject(pending, new Fault("busy", `token ${this.#token} is busy: ${detail}`));
     this.#dispatch();
   }
 

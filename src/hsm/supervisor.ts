@@ -200,7 +200,14 @@ export class Supervisor {
     const waitMs = this.#backoffMs;
     this.#backoffMs = Math.min(waitMs * 2, longestBackoffMs);
     await pause(waitMs, undefined, { signal: this.#stopping.signal, ref: false }).catch(() => undefined);
-    if (!this.#stopping.signal.aborted) await this.#open();
+    if (this.#stopping.signal.aborted) return;
+    try {
+      await this.#open();
+    } catch (cause) {
+      // No process could be started: the machine may have room for one at the next try.
+      this.#events.tell("error", "hsm.host.ended", { token: this.#options.opening.token, cause });
+      void this.#respawn();
+    }
   }
 }
 

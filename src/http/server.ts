@@ -201,7 +201,10 @@ function refuseConnection(handler: Handler, error: NodeJS.ErrnoException, socket
     socket.destroy();
     return;
   }
-  socket.end(handler.refuse(refusalOf(error.code)), () => socket.destroy());
+  // Pipelined requests that arrive while answers wait to be sent are no fault of the client's, but Node's parser cannot go on with them
+  // over TLS. A client that pipelines sends again what was not answered (RFC 9112 §9.3.2).
+  if (error.code === "HPE_PAUSED") socket.end(() => socket.destroy());
+  else socket.end(handler.refuse(refusalOf(error.code)), () => socket.destroy());
 }
 
 function refusalOf(code: string | undefined): Refusal {

@@ -167,9 +167,14 @@ describe("2,000 bodies of garbage on every route: no 5xx, and every refusal a pr
     const peer = { port: service.service.listeners.tls.port, ca };
     const batches = Array.from({ length: 20 }, (_, i) => requests.slice(100 * i, 100 * i + 100));
     for (const batch of batches) {
-      const answers = await pipeline(peer, batch);
-      expect(answers).toHaveLength(batch.length);
-      expect(answers.filter((answer) => !isSane(answer))).toEqual([]);
+      // A connection may end before the last answer; what was not answered is sent again (RFC 9112 §9.3.2).
+      for (let rest = batch; rest.length > 0;) {
+        const answers = await pipeline(peer, rest);
+        expect(answers.length).toBeGreaterThan(0);
+        expect(answers.filter((answer) => !isSane(answer))).toEqual([]);
+        expect(answers.filter(({ body }) => body.includes("no HTTP/1.1 request"))).toEqual([]);
+        rest = rest.slice(answers.length);
+      }
     }
   });
 });
