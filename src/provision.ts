@@ -3,11 +3,8 @@ import { join } from "node:path";
 import type { Config } from "./config.ts";
 import { Fault } from "./fault.ts";
 import { softHsmConf } from "./hsm/softhsm.ts";
-import { initialiseToken, listTokens } from "./hsm/token.ts";
+import { initialiseToken, listTokens, type ModuleOptions } from "./hsm/token.ts";
 import type { Random } from "./ports/random.ts";
-
-/** What a process that loads the PKCS#11 module is started with. */
-export type ModuleOptions = { readonly module: string; readonly softHsmConf?: string };
 
 /**
  * The PKCS#11 module of this configuration; an evaluation's SoftHSM has its tokens in the data directory.

@@ -1,4 +1,5 @@
 import { crc32 } from "node:zlib";
+import { hex } from "../pki/hex.ts";
 
 /** A token as its holder has it. */
 export type TokenText = {
@@ -49,8 +50,4 @@ function fromBase62(text: string): bigint {
   let number = 0n;
   for (const digit of text) number = number * 62n + BigInt(alphabet.indexOf(digit));
   return number;
-}
-
-function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString("hex");
 }

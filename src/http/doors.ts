@@ -1,5 +1,7 @@
 import type { RecordDenial } from "../access/denials.ts";
-import type { Action, Principal, Role } from "../access/principal.ts";
+import type { Action, Principal } from "../access/principal.ts";
+import type { TokenRecord } from "../access/store.ts";
+import type { Grant } from "../access/token.ts";
 import type { Authority } from "../ca/authority.ts";
 import type { CertificateQuery, IssuedCertificate } from "../ca/certificates.ts";
 import type { Issued, IssueRequest } from "../ca/issue.ts";
@@ -40,12 +42,12 @@ export type RestDoors = {
   readonly authorities: () => readonly Authority[];
 
   /** @throws Fault `policyDenied` when it would grant more than `principal` has. */
-  readonly createToken: (principal: Principal, request: TokenRequest, requestId: string) => Promise<CreatedToken>;
+  readonly createToken: (principal: Principal, request: Grant, requestId: string) => Promise<CreatedToken>;
   /** Tokens of the principal's namespace and within it, newest first. @throws Fault `malformed` for a cursor that is not ours. */
   readonly listTokens: (
     principal: Principal,
     page: { readonly limit: number; readonly cursor?: string | undefined },
-  ) => Promise<{ readonly tokens: readonly ListedToken[]; readonly nextCursor?: string }>;
+  ) => Promise<{ readonly tokens: readonly TokenRecord[]; readonly nextCursor?: string }>;
   /** @throws Fault `notFound` when there is no such token that `principal` may see. */
   readonly revokeToken: (principal: Principal, id: string, requestId: string) => Promise<void>;
   /** Leaves an audit record of what a principal was refused, but not of every repetition. */
@@ -75,19 +77,5 @@ export type Check = {
 /** `detail` is a sentence for the operator; it names no secret. */
 export type Verdict = { readonly ready: boolean; readonly detail: string };
 
-/** What a new token may do, and until when. */
-export type TokenRequest = { readonly role: Role; readonly namespace: string; readonly expiresAt: Date };
-
-/** A token as its namespace may see it. */
-export type ListedToken = {
-  readonly id: string;
-  readonly namespace: string;
-  readonly role: Role;
-  readonly createdAt: Date;
-  readonly expiresAt: Date;
-  readonly createdBy: string;
-  readonly revokedAt?: Date | undefined;
-};
-
 /** A token just created: `token` is its whole text, shown this once. */
-export type CreatedToken = ListedToken & { readonly token: string };
+export type CreatedToken = TokenRecord & { readonly token: string };

@@ -4,6 +4,7 @@ import { bytesOf, fieldsOf, readDer, tag, type DerValue } from "./der.ts";
 import { readBitString, readOid, readUnsigned } from "./der-field.ts";
 import { bitString, encode, nullValue, objectIdentifier, sequence, unsignedInteger, type Der } from "./der-writer.ts";
 import { oid, oidName } from "./oid.ts";
+import { hex } from "./hex.ts";
 
 /** A kind of key that we certify or sign with. The number of an RSA key is its modulus length in bits, a multiple of 8 from 2048 to 4096. */
 export type KeyAlgorithm = "P-256" | "P-384" | `RSA-${number}`;
@@ -231,8 +232,4 @@ export function ecdsaDer(rs: Uint8Array): Der {
   if (rs.length === 0 || rs.length % 2 !== 0) throw new Fault("malformed", `a signature of ${rs.length} octets is not r ‖ s`);
   const half = rs.length / 2;
   return encode(tag.sequence, unsignedInteger(rs.subarray(0, half)), unsignedInteger(rs.subarray(half)));
-}
-
-function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("hex");
 }

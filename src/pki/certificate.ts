@@ -30,6 +30,7 @@ import { encodeName, formatName, relativeNames, type Name } from "./name.ts";
 import { oid, oidName } from "./oid.ts";
 import { keyUsageFor, type Profile } from "./profile.ts";
 import { explicitValue, readTbsFields, sameBytes, tbsFieldsOf, type TbsFields } from "./tbs-certificate.ts";
+import { hex } from "./hex.ts";
 
 /** What a certificate takes from the authority that issues it. */
 export type Issuer = {
@@ -253,8 +254,4 @@ function urlOf(issuer: Issuer, which: keyof Issuer["urls"]): string {
   const url = issuer.urls[which];
   if (url === undefined) throw new Fault("internal", `the issuer has no URL for ${which}, which the profile puts into certificates`);
   return url;
-}
-
-function hex(octets: Uint8Array): string {
-  return Buffer.from(octets.buffer, octets.byteOffset, octets.byteLength).toString("hex");
 }

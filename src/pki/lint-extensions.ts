@@ -7,7 +7,8 @@ import {
 } from "./certificate-extension.ts";
 import { bytesOf, tag } from "./der.ts";
 import { readOctetString } from "./der-field.ts";
-import { hex, hexOf, ofExtension, tolerantly, type LintSubject, type Rule } from "./lint-subject.ts";
+import { hex } from "./hex.ts";
+import { hexOf, ofExtension, tolerantly, type LintSubject, type Rule } from "./lint-subject.ts";
 import { oid } from "./oid.ts";
 import type { KeyUsage } from "./profile.ts";
 import { sameBytes } from "./tbs-certificate.ts";

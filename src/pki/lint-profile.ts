@@ -4,7 +4,8 @@ import { encodeAuthorityKeyIdentifier, readAuthorityInfoAccess, readCrlDistribut
 import { bytesOf, tag } from "./der.ts";
 import type { GeneralName } from "./general-name.ts";
 import { ipText } from "./ip-address.ts";
-import { altNameTags, hex, ofExtension, type AltName, type LintSubject, type Rule } from "./lint-subject.ts";
+import { hex } from "./hex.ts";
+import { altNameTags, ofExtension, type AltName, type LintSubject, type Rule } from "./lint-subject.ts";
 import { encodeName, type RawAttribute } from "./name.ts";
 import { oid, oidName } from "./oid.ts";
 import { allowsKey, keyUsageFor, type Profile } from "./profile.ts";

@@ -8,6 +8,7 @@ import { relativeNames, type Name, type RawAttribute } from "./name.ts";
 import { oid } from "./oid.ts";
 import { keyUsageBits, type KeyUsage, type Profile } from "./profile.ts";
 import { readTbsFields, type Extension, type TbsFields } from "./tbs-certificate.ts";
+import { hex } from "./hex.ts";
 
 /** What the certificate was meant to be. Rules that need a member which is not given do not apply. */
 export type LintContext = {
@@ -97,11 +98,6 @@ export function tolerantly<T>(act: () => T): T | undefined {
     if (error instanceof Fault && error.code === "malformed") return undefined;
     throw error;
   }
-}
-
-/** Hex of octets, for details. */
-export function hex(octets: Uint8Array): string {
-  return Buffer.from(octets.buffer, octets.byteOffset, octets.byteLength).toString("hex");
 }
 
 /** Hex of a whole value, for details. */

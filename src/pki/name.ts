@@ -3,6 +3,7 @@ import { bytesOf, expectTag, fieldsOf, readDer, tag, type DerValue } from "./der
 import { readOid, readText } from "./der-field.ts";
 import { ia5String, objectIdentifier, printableString, sequence, setOf, utf8String, type Der } from "./der-writer.ts";
 import { oid } from "./oid.ts";
+import { hex } from "./hex.ts";
 
 /** One attribute of a distinguished name, under its LDAP descriptor (RFC 4519). */
 export type Attribute = {
@@ -129,8 +130,4 @@ function escapeValue(text: string): string {
     .replace(/["+,;<>\\]/g, "\\$&")
     .replace(/^[ #]| $/g, "\\$&")
     .replace(/\p{Cc}/gu, (character) => hex(new TextEncoder().encode(character)).replace(/../g, "\\$&"));
-}
-
-function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString("hex");
 }

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { ListedToken } from "../doors.ts";
+import type { TokenRecord } from "../../access/store.ts";
 import { page } from "./page.ts";
 import { route } from "./route.ts";
 import { rfc3339, time } from "./time.ts";
@@ -39,7 +39,7 @@ export const revokeTokenRoute = route({
   },
 });
 
-function listed({ id, role, namespace, createdAt, expiresAt, createdBy, revokedAt }: ListedToken) {
+function listed({ id, role, namespace, createdAt, expiresAt, createdBy, revokedAt }: TokenRecord) {
   return {
     id,
     role,
