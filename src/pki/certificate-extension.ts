@@ -206,11 +206,15 @@ function uniformResourceIdentifier(uri: string): Der {
 }
 
 function readUri(value: DerValue): string | undefined {
+  if (structuredNames.has(value.tag)) throw new Fault("malformed", "a GeneralName that is a structure is encoded as octets");
   if (value.tag !== contextTag(6, "primitive")) return undefined;
   const content = contentOf(value);
   if (content.some((octet) => octet > 0x7f)) throw new Fault("malformed", "a uniformResourceIdentifier holds an octet above 127");
   return latin1(content);
 }
+
+// otherName, x400Address, directoryName and ediPartyName are constructed, always (RFC 5280 §4.2.1.6).
+const structuredNames: ReadonlySet<number> = new Set([0, 3, 4, 5].map((number) => contextTag(number, "primitive")));
 
 /** The octets as characters of the same number. */
 export function latin1(octets: Uint8Array): string {
