@@ -171,13 +171,16 @@ export function readCrlDistributionPoints(value: DerValue): DistributionPoint[] 
     const cRLIssuer = fields.optional(contextTag(2, "constructed"));
     fields.end();
     const names = name === undefined ? [] : readFullName(explicitValue(name, "distributionPoint"));
-    const uris = names.flatMap((each) => readUri(each) ?? []);
+    const uris = names.flatMap((each) => (each.tag === relativeName ? [] : (readUri(each) ?? [])));
     return { uris, otherNames: names.length - uris.length, reasons: reasons !== undefined, cRLIssuer: cRLIssuer !== undefined };
   });
 }
 
+// nameRelativeToCRLIssuer: a name of another kind than those of fullName.
+const relativeName = contextTag(1, "constructed");
+
 function readFullName(value: DerValue): readonly DerValue[] {
-  if (value.tag === contextTag(1, "constructed")) return [value];
+  if (value.tag === relativeName) return [value];
   if (value.tag !== contextTag(0, "constructed")) throw new Fault("malformed", "distributionPoint is neither fullName nor relative name");
   return value.children;
 }
@@ -206,15 +209,18 @@ function uniformResourceIdentifier(uri: string): Der {
 }
 
 function readUri(value: DerValue): string | undefined {
-  if (structuredNames.has(value.tag)) throw new Fault("malformed", "a GeneralName that is a structure is encoded as octets");
+  if (!generalNames.has(value.tag)) throw new Fault("malformed", "a name is no GeneralName");
   if (value.tag !== contextTag(6, "primitive")) return undefined;
   const content = contentOf(value);
   if (content.some((octet) => octet > 0x7f)) throw new Fault("malformed", "a uniformResourceIdentifier holds an octet above 127");
   return latin1(content);
 }
 
-// otherName, x400Address, directoryName and ediPartyName are constructed, always (RFC 5280 §4.2.1.6).
-const structuredNames: ReadonlySet<number> = new Set([0, 3, 4, 5].map((number) => contextTag(number, "primitive")));
+// Identifier octets of GeneralName: otherName, x400Address, directoryName and ediPartyName are constructed (RFC 5280 §4.2.1.6).
+const generalNames: ReadonlySet<number> = new Set([
+  ...[0, 3, 4, 5].map((number) => contextTag(number, "constructed")),
+  ...[1, 2, 6, 7, 8].map((number) => contextTag(number, "primitive")),
+]);
 
 /** The octets as characters of the same number. */
 export function latin1(octets: Uint8Array): string {
