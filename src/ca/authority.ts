@@ -25,6 +25,9 @@ export type Authority = {
   readonly nameText: string;
 };
 
+/** The part of an authority that signing needs: a root has it before it has a certificate. */
+export type SigningAuthority = Pick<Authority, "slug" | "issuer" | "nameText" | "key" | "verificationKey">;
+
 /** The URLs that an authority's certificates carry, below the status listener's public URL. */
 export function authorityUrls(statusUrl: string, slug: string): { caIssuers: string; ocsp: string; crl: string } {
   return { caIssuers: `${statusUrl}/ca/${slug}.cer`, ocsp: `${statusUrl}/ocsp/${slug}`, crl: `${statusUrl}/crl/${slug}.crl` };

@@ -4,19 +4,11 @@ import type { Clock } from "../ports/clock.ts";
 import type { Events } from "../ports/events.ts";
 import type { Hsm } from "../ports/hsm.ts";
 import type { Random } from "../ports/random.ts";
+import { findStandingIntents, type Guard, type IntentRow, lastIntentAt, recordIntents } from "./attempt-store.ts";
 import type { Authority } from "./authority.ts";
+import { type CertificateRow, findStandingCertificates, recordCertificates } from "./certificate-store.ts";
 import type { IssuedCertificate } from "./certificates.ts";
 import { freezeProfiles, type FrozenProfile } from "./profiles.ts";
-import {
-  type CertificateRow,
-  type Guard,
-  type IntentRow,
-  lastIntentAt,
-  recordCertificates,
-  recordIntents,
-  standingCertificates,
-  standingIntents,
-} from "./store.ts";
 import { timekeeper, type Timekeeper } from "./timekeeper.ts";
 
 /** The issuing authority and its world: the first argument of every use case here. */
@@ -62,7 +54,7 @@ export async function openCa(world: CaWorld): Promise<Ca> {
       events,
       key: hexSerial,
       flush: (rows) => database.read((sql) => recordIntents(sql, rows, guard)),
-      reread: (rows) => database.read((sql) => standingIntents(sql, rows)),
+      reread: (rows) => database.read((sql) => findStandingIntents(sql, rows)),
     }),
     recordCertificate: group<CertificateRow>({
       name: "certificate",
@@ -70,7 +62,7 @@ export async function openCa(world: CaWorld): Promise<Ca> {
       events,
       key: hexSerial,
       flush: (rows) => database.read((sql) => recordCertificates(sql, rows)),
-      reread: (rows) => database.read((sql) => standingCertificates(sql, rows)),
+      reread: (rows) => database.read((sql) => findStandingCertificates(sql, rows)),
     }),
   };
 }

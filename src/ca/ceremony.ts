@@ -9,10 +9,10 @@ import { keyIdentifier } from "../pki/certificate.ts";
 import { encodeName, type Name } from "../pki/name.ts";
 import { secondDecoderName } from "../pki/second-decoder.ts";
 import type { Hsm, Purpose } from "../ports/hsm.ts";
-import { authorityUrls } from "./authority.ts";
+import { authorityUrls, type SigningAuthority } from "./authority.ts";
 import { type CaWorld, openCa } from "./ca.ts";
 import type { IssuedCertificate } from "./certificates.ts";
-import { issueFrom, type SigningAuthority } from "./issue.ts";
+import { issueFrom } from "./issue.ts";
 import { recordAuthority } from "./store.ts";
 
 /** The world of the ceremony: `hsm` is the issuing token; the root's is opened for this act alone. */

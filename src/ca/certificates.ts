@@ -1,11 +1,19 @@
 import { setImmediate } from "node:timers/promises";
 import { contains } from "../access/namespace.ts";
 import { formatCursor, parseCursor } from "../database/cursor.ts";
+import { Fault } from "../fault.ts";
 import type { KeyAlgorithm } from "../pki/algorithm.ts";
 import { parseCertificate } from "../pki/certificate.ts";
 import { type GeneralName, reversedName } from "../pki/general-name.ts";
+import { readAttempt } from "./attempt-store.ts";
 import type { Ca } from "./ca.ts";
-import { type CertificateFilter, type CertificateRecord, listCertificateRecords, readCertificateOf, readCertificates } from "./store.ts";
+import {
+  type CertificateFilter,
+  type CertificateRecord,
+  listCertificateRecords,
+  readCertificateOf,
+  readCertificates,
+} from "./certificate-store.ts";
 
 /** A certificate that this service issued, as it is shown. */
 export type IssuedCertificate = {
@@ -33,13 +41,19 @@ export type IssuedCertificate = {
 export async function readCertificate(ca: Ca, namespace: string, serial: string): Promise<IssuedCertificate | undefined> {
   const rows = await ca.database.read((sql) => readCertificates(sql, Buffer.from(serial, "hex")));
   const row = rows.find((candidate) => contains(namespace, candidate.namespace));
-  return row && shown(ca, row);
+  return row && show(ca, row);
 }
 
-/** The certificate of this authority and serial, whatever its namespace. */
-export async function storedCertificate(ca: Ca, authority: string, serial: Uint8Array): Promise<IssuedCertificate | undefined> {
-  const row = await ca.database.read((sql) => readCertificateOf(sql, authority, serial));
-  return row && shown(ca, row);
+/**
+ * The certificate that the newest attempt of a request ended with; `requestId` as in the intent.
+ * @throws Fault `busy` when it has not ended, or was closed without one
+ */
+export async function readCertificateOfRequest(ca: Ca, requestId: Uint8Array): Promise<IssuedCertificate> {
+  const attempt = await ca.database.read((sql) => readAttempt(sql, requestId));
+  if (!attempt?.certificate) throw new Fault("busy", "this request is being settled; ask again");
+  const row = await ca.database.read((sql) => readCertificateOf(sql, attempt.authority, attempt.serial));
+  if (!row) throw new Fault("internal", "a recorded certificate is missing");
+  return show(ca, row);
 }
 
 /** What a list of certificates may be asked for. */
@@ -83,7 +97,7 @@ export async function listCertificates(
   const rows = found.slice(0, limit);
   const last = found.length > limit ? rows.at(-1) : undefined;
   return {
-    certificates: await shownInTurns(ca, rows),
+    certificates: await showInTurns(ca, rows),
     ...(last && { nextCursor: formatCursor({ time: last.recordedAt, id: last.serial }) }),
   };
 }
@@ -91,11 +105,11 @@ export async function listCertificates(
 /** So many certificates are parsed before others have their turn of the event loop: a page of 1,000 must not hold up signatures. */
 const parsedInOneTurn = 25;
 
-async function shownInTurns(ca: Ca, rows: readonly CertificateRecord[]): Promise<readonly IssuedCertificate[]> {
+async function showInTurns(ca: Ca, rows: readonly CertificateRecord[]): Promise<readonly IssuedCertificate[]> {
   const certificates: IssuedCertificate[] = [];
   for (const [index, row] of rows.entries()) {
     if (index > 0 && index % parsedInOneTurn === 0) await setImmediate();
-    certificates.push(shown(ca, row));
+    certificates.push(show(ca, row));
   }
   return certificates;
 }
@@ -105,7 +119,7 @@ function positionOf(cursor: string): { readonly recordedAt: Date; readonly seria
   return { recordedAt: time, serial: id };
 }
 
-function shown(ca: Ca, row: CertificateRecord): IssuedCertificate {
+function show(ca: Ca, row: CertificateRecord): IssuedCertificate {
   const parsed = parseCertificate(row.certificate);
   return {
     authority: row.authority,

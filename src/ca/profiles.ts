@@ -20,7 +20,7 @@ export async function freezeProfiles(database: Database, clock: Clock): Promise<
 }
 
 /** The profile that an intent was made from, in the version it names; undefined when it was never recorded. */
-export async function frozenProfile(database: Database, sha256: Uint8Array): Promise<Profile | undefined> {
+export async function readFrozenProfile(database: Database, sha256: Uint8Array): Promise<Profile | undefined> {
   const document = await database.read((sql) => readProfileVersion(sql, sha256));
   // The document was written by `profileDocument` under this very hash, which the column's key enforces.
   return document === undefined ? undefined : (JSON.parse(document) as Profile);

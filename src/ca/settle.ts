@@ -4,11 +4,12 @@ import { Fault } from "../fault.ts";
 import { type Certificate, notAfterOf, parseTbsCertificate, reissuedTbs } from "../pki/certificate.ts";
 import { lint } from "../pki/lint.ts";
 import type { Profile } from "../pki/profile.ts";
+import { type AttemptRow, closeAttempt, type IntentRow, listOpenAttempts, recordIntents, recordSettlement } from "./attempt-store.ts";
 import type { Authority } from "./authority.ts";
 import type { Ca } from "./ca.ts";
-import { drawSerial, finish, intentRow, isFresh } from "./issue.ts";
-import { frozenProfile } from "./profiles.ts";
-import { type AttemptRow, closeAttempt, type IntentRow, openAttempts, recordIntents, recordSettlement } from "./store.ts";
+import { finish, isFresh } from "./finish.ts";
+import { drawSerial, intentRow } from "./intent.ts";
+import { readFrozenProfile } from "./profiles.ts";
 
 /** An attempt that is open after this time is nobody's: every deadline on its way has passed. */
 const abandonedAfterSeconds = 20;
@@ -23,7 +24,7 @@ export type Settlement = { readonly finished: number; readonly closed: number; r
  */
 export async function settle(ca: Ca): Promise<Settlement> {
   const before = new Date(ca.clock.now().getTime() - abandonedAfterSeconds * 1000);
-  const attempts = await ca.database.read((sql) => openAttempts(sql, before, 100));
+  const attempts = await ca.database.read((sql) => listOpenAttempts(sql, before, 100));
   let [finished, closed, failed] = [0, 0, 0];
   for (const attempt of attempts) {
     try {
@@ -43,7 +44,7 @@ async function settleAttempt(ca: Ca, attempt: AttemptRow): Promise<"finished" | 
   const authority = ca.authorities.get(attempt.authority);
   // A root signs in its ceremony alone, which resumes what it left open.
   if (authority?.kind !== "issuing") return "left";
-  const profile = await frozenProfile(ca.database, attempt.profileSha256);
+  const profile = await readFrozenProfile(ca.database, attempt.profileSha256);
   if (!profile) throw new Fault("internal", "the profile of an intent is not recorded");
   const plan = parseTbsCertificate(attempt.tbs);
   if (isFresh(ca, plan)) {

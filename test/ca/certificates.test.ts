@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { listCertificates } from "../../src/ca/certificates.ts";
-import { listCertificateRecords } from "../../src/ca/store.ts";
+import { listCertificateRecords } from "../../src/ca/certificate-store.ts";
 import { opensslRequest, startService, type TestService } from "../support/service.ts";
 
 let service: TestService;

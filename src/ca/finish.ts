@@ -1,0 +1,97 @@
+import { Fault } from "../fault.ts";
+import { type VerificationKey, verificationKey } from "../pki/algorithm.ts";
+import { type Certificate, parseTbsCertificate, sealCertificate } from "../pki/certificate.ts";
+import { reversedName } from "../pki/general-name.ts";
+import type { Profile } from "../pki/profile.ts";
+import { disagreements } from "../pki/second-decoder.ts";
+import type { IntentRow } from "./attempt-store.ts";
+import type { SigningAuthority } from "./authority.ts";
+import type { Ca } from "./ca.ts";
+import { type IssuedCertificate, readCertificateOfRequest } from "./certificates.ts";
+
+/** An intent as it is worked on; `plan` and `publicKey` are read from its bytes where they are not at hand. */
+type OpenAttempt = Pick<IntentRow, "serial" | "requestId" | "namespace" | "tbs"> & {
+  readonly plan?: Certificate;
+  readonly publicKey?: VerificationKey;
+};
+
+/**
+ * Signs what an open attempt holds, once more where it was signed before, and records the certificate that verifies. Callers that meet here
+ * over one attempt share one signature; of several instances, whoever records first decides. The certificate returned is the recorded one.
+ */
+export async function finish(ca: Ca, authority: SigningAuthority, profile: Profile, attempt: OpenAttempt): Promise<IssuedCertificate> {
+  const id = Buffer.from(attempt.serial).toString("hex");
+  const running = ca.finishing.get(id);
+  if (running) return await running;
+  const finishing = signAndRecord(ca, authority, profile, attempt);
+  ca.finishing.set(id, finishing);
+  try {
+    return await finishing;
+  } finally {
+    ca.finishing.delete(id);
+  }
+}
+
+async function signAndRecord(ca: Ca, authority: SigningAuthority, profile: Profile, attempt: OpenAttempt): Promise<IssuedCertificate> {
+  const der = await seal(ca, authority, profile, attempt.tbs);
+  const plan = attempt.plan ?? parseTbsCertificate(attempt.tbs);
+  const { keyObject: publicKey } = attempt.publicKey ?? verificationKey(plan.spki);
+  const differences = disagreements(der, plan, { issuer: authority.nameText, publicKey });
+  if (differences.length > 0) {
+    ca.events.tell("error", "second-decoder.disagreed", { authority: authority.slug, differences });
+    throw new Fault("internal", "a second decoder reads the certificate otherwise");
+  }
+  const outcome = await ca.recordCertificate({
+    authority: authority.slug,
+    serial: attempt.serial,
+    namespace: attempt.namespace,
+    profile: profile.name,
+    certificate: der,
+    spkiSha256: Buffer.from(plan.spkiSha256, "hex"),
+    notBefore: plan.notBefore,
+    notAfter: plan.notAfter,
+    recordedAt: ca.clock.now(),
+    names: plan.names.map(reversedName),
+  });
+  if (outcome === "conflict") return await readCertificateOfRequest(ca, attempt.requestId);
+  ca.events.tell("debug", "certificate.issued", { authority: authority.slug, serial: plan.serial, profile: profile.name });
+  return {
+    authority: authority.slug,
+    serial: plan.serial,
+    profile: profile.name,
+    namespace: attempt.namespace,
+    subject: plan.subjectText,
+    names: plan.names,
+    notBefore: plan.notBefore,
+    notAfter: plan.notAfter,
+    status: "valid",
+    keyAlgorithm: plan.keyAlgorithm,
+    spkiSha256: plan.spkiSha256,
+    certificate: der,
+    chain: ca.authorities.get(authority.slug)?.chain ?? [],
+  };
+}
+
+/** The certificate with a signature that verifies under the recorded key. One that does not is discarded and asked for once more. */
+async function seal(ca: Ca, authority: SigningAuthority, profile: Profile, tbs: Uint8Array): Promise<Uint8Array> {
+  const purpose = profile.kind === "root" || profile.kind === "subordinate" ? "subordinate" : "certificate";
+  for (let attempt = 1; attempt <= 2; attempt++) {
+    const signature = await ca.hsm.sign(authority.key, purpose, tbs, "issue");
+    const der = await sealCertificate(tbs, authority.verificationKey, signature);
+    if (der) return der;
+    ca.events.tell("error", "signature.corrupt", { authority: authority.slug, attempt });
+    ca.hsm.replaceHost("a signature did not verify");
+  }
+  throw new Fault("hsmUnavailable", "the token gives signatures that do not verify; none was released");
+}
+
+/** How far back the notBefore of bytes may lie that are signed again. */
+const freshSeconds = 3_600;
+
+/**
+ * Whether the bytes of an open attempt may still be signed: not so long after their notBefore that they would be backdated.
+ * @throws Fault `busy` while the clock is not to be trusted.
+ */
+export function isFresh(ca: Ca, { notBefore }: Certificate): boolean {
+  return ca.timekeeper.signingTime().getTime() <= notBefore.getTime() + freshSeconds * 1000;
+}

@@ -1,0 +1,34 @@
+import { createHash } from "node:crypto";
+import { auditRow } from "../audit/entry.ts";
+import type { IntentRow } from "./attempt-store.ts";
+import type { Ca } from "./ca.ts";
+
+/** An intent with its audit record; `requestId` is the door's. */
+export function intentRow(ca: Ca, row: Omit<IntentRow, "audit">, requestId?: string): IntentRow {
+  const audit = auditRow(
+    {
+      operation: "certificate.issue",
+      namespace: row.namespace,
+      principal: row.principal,
+      outcome: "success",
+      ...(requestId !== undefined && { requestId }),
+      object: {
+        authority: row.authority,
+        serial: Buffer.from(row.serial).toString("hex"),
+        attempt: row.attempt,
+        request: Buffer.from(row.requestId).toString("hex"),
+        profile: Buffer.from(row.profileSha256).toString("hex"),
+        tbs: createHash("sha256").update(row.tbs).digest("hex"),
+      },
+    },
+    ca,
+  );
+  return { ...row, audit };
+}
+
+/** 16 octets: 0x40, six random bits below it, and 120 more: positive, of one length, 126 bits of randomness (RFC 5280 §4.1.2.2). */
+export function drawSerial(ca: Pick<Ca, "random">): string {
+  const serial = ca.random.bytes(16);
+  serial[0] = 0x40 | ((serial[0] ?? 0) & 0x3f);
+  return Buffer.from(serial).toString("hex");
+}
