@@ -1,5 +1,8 @@
 /** Every kind of failure that crosses a module's border. The doors map each code to a status; the command line to an exit code. */
-export type FaultCode =
+export type FaultCode = ServiceFaultCode | AcmeFaultCode;
+
+/** What any part may find wrong. */
+export type ServiceFaultCode =
   // Bytes and requests (pki, doors)
   | "malformed"
   | "badCSR"
@@ -20,6 +23,32 @@ export type FaultCode =
   | "refusedToStart"
   // Never expected: a bug, or a dependency that broke its contract
   | "internal";
+
+/** What ACME alone finds wrong, in the words of its error types (RFC 8555 §6.7, RFC 9773 §5) where there is one. Only its door meets these. */
+export type AcmeFaultCode =
+  | "badNonce"
+  | "badSignatureAlgorithm"
+  | "badPublicKey"
+  | "accountDoesNotExist"
+  // The account is deactivated or revoked (RFC 8555 §7.3.6)
+  | "accountInactive"
+  | "unauthorized"
+  | "userActionRequired"
+  | "externalAccountRequired"
+  | "invalidContact"
+  | "unsupportedContact"
+  | "unsupportedIdentifier"
+  | "rejectedIdentifier"
+  | "invalidProfile"
+  | "orderNotReady"
+  | "alreadyRevoked"
+  | "badRevocationReason"
+  | "alreadyReplaced"
+  // Another account has this key already (RFC 8555 §7.3.5)
+  | "keyInUse"
+  | "rateLimited"
+  // The process that validates cannot be asked: nothing was found out
+  | "validatorUnavailable";
 
 /** What a Fault may carry beside its detail. */
 export type FaultOptions = {

@@ -1,7 +1,7 @@
 import { getSystemErrorMessage } from "node:util";
 import { CommanderError } from "commander";
 import { ClientError, type Problem } from "../client/client-error.ts";
-import { Fault, type FaultCode } from "../fault.ts";
+import { Fault, type FaultCode, type ServiceFaultCode } from "../fault.ts";
 import { printable } from "./table.ts";
 
 /** What the exit code of every command says. */
@@ -17,7 +17,7 @@ export type Failure = {
 };
 
 /** 1 failed, 2 usage, 3 refused, 4 unavailable. */
-const exitCodes: Readonly<Record<FaultCode, ExitCode>> = {
+const exitCodes: Readonly<Partial<Record<FaultCode, ExitCode>> & Record<ServiceFaultCode, ExitCode>> = {
   malformed: 2,
   badCSR: 3,
   tooLarge: 3,
@@ -49,7 +49,7 @@ const remedies: Readonly<Record<string, string>> = {
 export function failureOf(error: unknown): Failure | undefined {
   if (error instanceof CommanderError) return usage(error);
   if (error instanceof ClientError) return ofClient(error);
-  if (error instanceof Fault) return { exitCode: exitCodes[error.code], code: error.code, detail: error.detail };
+  if (error instanceof Fault) return { exitCode: exitCodes[error.code] ?? 1, code: error.code, detail: error.detail };
   if (isSystemError(error)) {
     const detail = `${error.path ?? error.syscall ?? "system call"}: ${getSystemErrorMessage(error.errno) ?? error.code}`;
     return { exitCode: 1, code: "failed", detail };

@@ -1,10 +1,10 @@
-import { Fault, type FaultCode } from "../../fault.ts";
+import { Fault, type ServiceFaultCode } from "../../fault.ts";
 
 /** What only this door can find wrong. */
 type DoorCode = "unsupportedMediaType" | "notAcceptable" | "methodNotAllowed" | "requestTimeout" | "headersTooLarge" | "notImplemented";
 
 /** Every `code` of a problem document. */
-export type ProblemCode = FaultCode | DoorCode;
+export type ProblemCode = ServiceFaultCode | DoorCode;
 
 /** What a code means to a client: its status, its title, and what to do about it. */
 type Meaning = {
@@ -150,7 +150,7 @@ export type ProblemDocument = {
 
 /** What a thrown error tells a client: a Fault its code and detail, a fault of our own or anything unknown only that it happened. */
 export function problemOf(error: unknown): Problem {
-  if (!(error instanceof Fault) || meanings[error.code].status === 500) return { code: "internal" };
+  if (!(error instanceof Fault) || !isProblemCode(error.code) || meanings[error.code].status === 500) return { code: "internal" };
   return { code: error.code, detail: error.detail, members: error.members };
 }
 
