@@ -1,6 +1,8 @@
-import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { makeDirectory } from "./durable-file.ts";
 import { Fault } from "./fault.ts";
+import { isProcessAlive, processIdentity } from "./process-identity.ts";
 
 /**
  * Takes the data directory for this process: makes it (mode 0700) where it is missing, and holds `instance.lock` until disposed. A lock
@@ -9,19 +11,18 @@ import { Fault } from "./fault.ts";
  */
 export function takeDataDirectory(dataDir: string): Disposable {
   try {
-    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-    statSync(dataDir);
+    makeDirectory(dataDir, 0o700);
   } catch (cause) {
     throw new Fault("refusedToStart", `CHANCERY_DATA_DIR ${dataDir} cannot be made: give a directory that this user may write to`, {
       cause,
     });
   }
   const lock = join(dataDir, "instance.lock");
-  const mine = identity(process.pid);
+  const mine = processIdentity(process.pid);
   for (let attempt = 0; attempt < 10; attempt++) {
     if (placed(lock, mine)) return { [Symbol.dispose]: () => release(lock, mine) };
     const holder = read(lock);
-    if (holder !== undefined && isAlive(holder)) {
+    if (holder !== undefined && isProcessAlive(holder)) {
       const pid = holder.split(" ")[0];
       throw new Fault(
         "refusedToStart",
@@ -71,25 +72,6 @@ function read(file: string): string | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** A process by its number and start: numbers are used again. */
-function identity(pid: number): string {
-  const stat = read(`/proc/${pid}/stat`);
-  // The name of the command, in parentheses, may hold anything; field 22 of the line is the start time.
-  const started = stat?.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? "";
-  return `${pid} ${started}`;
-}
-
-function isAlive(holder: string): boolean {
-  const pid = Number(holder.split(" ")[0]);
-  if (!Number.isInteger(pid) || pid <= 0) return false;
-  try {
-    process.kill(pid, 0);
-  } catch (cause) {
-    if (!isCode(cause, "EPERM")) return false;
-  }
-  return identity(pid) === holder;
 }
 
 function isCode(error: unknown, code: string): boolean {

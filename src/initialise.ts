@@ -1,11 +1,11 @@
-import { randomBytes } from "node:crypto";
-import { rename, stat, writeFile } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { openAccess } from "./access/token.ts";
 import type { Authority } from "./ca/authority.ts";
 import { type CeremonyPlan, holdCeremony } from "./ca/ceremony.ts";
 import { openAuthorities } from "./ca/open-authorities.ts";
 import type { Config } from "./config.ts";
+import { replaceFile } from "./durable-file.ts";
 import { Fault } from "./fault.ts";
 import { encodePem } from "./pki/pem.ts";
 import { openToken, openWorld, type Overrides, type World } from "./world.ts";
@@ -51,16 +51,17 @@ export async function holdFirstCeremony(world: World, plan: CeremonyPlan): Promi
   await writeAdminToken(world);
 }
 
-/** A first administrator's token, for a year, unless the data directory has one. */
+/** A first administrator's token, for a year, unless the data directory has one. An empty file is none. */
 async function writeAdminToken(world: World): Promise<void> {
   const file = join(world.config.dataDir, "admin.token");
-  if (await stat(file).catch(() => undefined)) return;
+  const kept = await stat(file).catch(() => undefined);
+  if (kept && kept.size > 0) return;
   const expiresAt = new Date(world.clock.now().getTime() + 365 * 86_400_000);
   const { token } = await openAccess(world).createToken(
     { id: "system", namespace: "/", role: "admin" },
     { role: "admin", namespace: "/", expiresAt },
   );
-  await replaceFile(file, `${token}\n`, 0o600);
+  await replaceFile(file, { content: `${token}\n`, mode: 0o600 });
 }
 
 /** `root.pem` for those who trust us, `chain.pem` for servers that must send the issuers. */
@@ -68,16 +69,10 @@ export async function writeTrust(config: Config, { authorities }: { authorities:
   const all = [...authorities.values()];
   const roots = all.filter(({ kind }) => kind === "root").map(({ certificate }) => certificate);
   const issuers = all.filter(({ kind }) => kind === "issuing").map(({ certificate }) => certificate);
-  await replaceFile(join(config.dataDir, "root.pem"), pem(roots), 0o644);
-  await replaceFile(join(config.dataDir, "chain.pem"), pem(issuers), 0o644);
+  await replaceFile(join(config.dataDir, "root.pem"), { content: pem(roots), mode: 0o644 });
+  await replaceFile(join(config.dataDir, "chain.pem"), { content: pem(issuers), mode: 0o644 });
 }
 
 function pem(certificates: readonly Uint8Array[]): string {
   return certificates.map((der) => encodePem("CERTIFICATE", der)).join("");
-}
-
-async function replaceFile(file: string, text: string, mode: number): Promise<void> {
-  const draft = `${file}.${randomBytes(6).toString("hex")}`;
-  await writeFile(draft, text, { mode, flag: "wx" });
-  await rename(draft, file);
 }

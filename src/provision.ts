@@ -1,6 +1,7 @@
-import { chmod, open, readFile, writeFile } from "node:fs/promises";
+import { open, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Config } from "./config.ts";
+import { createFile } from "./durable-file.ts";
 import { Fault } from "./fault.ts";
 import { softHsmConf } from "./hsm/softhsm.ts";
 import { initialiseToken, listTokens, type ModuleOptions } from "./hsm/token.ts";
@@ -59,14 +60,22 @@ async function readWithMode(file: string): Promise<{ readonly text: string; read
   return { text: await handle.readFile("utf8"), mode };
 }
 
+/** @throws Fault `refusedToStart` when the file is there and empty: no token opens with an empty PIN, nor is it known what the PIN was. */
 async function secretFile(file: string, random: Random): Promise<string> {
+  const kept = await readFile(file, "utf8").catch((cause: unknown) => {
+    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") return undefined;
+    throw new Fault("refusedToStart", `${file} cannot be read: it must hold a PIN`, { cause });
+  });
+  if (kept?.trim() === "") {
+    throw new Fault("refusedToStart", `${file} is empty: put the PIN of its token back, or remove the file if that token was never made`);
+  }
+  if (kept !== undefined) return kept.trim();
   const secret = Buffer.from(random.bytes(18)).toString("base64url");
   try {
-    await writeFile(file, secret, { flag: "wx", mode: 0o400 });
-    await chmod(file, 0o400);
-    return secret;
+    await createFile(file, { content: secret, mode: 0o400 }, "another start is making it; start again");
   } catch (cause) {
-    if (cause instanceof Error && "code" in cause && cause.code === "EEXIST") return (await readFile(file, "utf8")).trim();
+    if (cause instanceof Fault) throw cause;
     throw new Fault("refusedToStart", `${file} cannot be written`, { cause });
   }
+  return secret;
 }

@@ -10,6 +10,8 @@ const src = join(root, "src");
 const table: Readonly<Record<string, { readonly values: readonly string[]; readonly types?: readonly string[] }>> = {
   fault: { values: [] },
   config: { values: ["fault"] },
+  "process-identity": { values: [] },
+  "durable-file": { values: ["fault", "process-identity"] },
   pki: { values: ["fault"] },
   ports: { values: ["fault"], types: ["pki"] },
   database: { values: ["fault", "ports"], types: ["config"] },
@@ -20,9 +22,9 @@ const table: Readonly<Record<string, { readonly values: readonly string[]; reado
   hsm: { values: ["fault", "ports", "pki"], types: ["config"] },
   observe: { values: ["fault", "ports", "pki"], types: ["config"] },
   http: { values: ["fault", "ports", "pki", "database", "audit", "access", "custody", "ca"] },
-  jobs: { values: ["fault", "ports", "pki", "database", "audit", "access", "custody", "ca"] },
+  jobs: { values: ["fault", "durable-file", "ports", "pki", "database", "audit", "access", "custody", "ca"] },
   client: { values: ["fault", "pki"] },
-  cli: { values: ["fault", "config", "pki", "client", "app", "initialise", "world"] },
+  cli: { values: ["fault", "durable-file", "config", "pki", "client", "app", "initialise", "world"] },
 };
 /** The composition root and what only it uses: they may import everything. */
 const roots = new Set(["app", "main", "world", "initialise", "provision", "data-directory"]);

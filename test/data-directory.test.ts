@@ -43,5 +43,6 @@ test.for([
 
 test("a directory that cannot be made is refused with the option's name", async () => {
   await writeFile(join(directory, "..", "file"), "");
-  expect(() => takeDataDirectory(join(directory, "..", "file", "var"))).toThrow("CHANCERY_DATA_DIR");
+  for (const impossible of [join(directory, "..", "file", "var"), "/proc/chancery/var"])
+    expect(() => takeDataDirectory(impossible)).toThrow(`CHANCERY_DATA_DIR ${impossible} cannot be made`);
 });

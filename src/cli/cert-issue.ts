@@ -4,6 +4,7 @@ import { join, resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { type IssuedCertificate, issueCertificate } from "../client/certificate.ts";
 import { ClientError } from "../client/client-error.ts";
+import { createFile, replaceFile } from "../durable-file.ts";
 import type { GeneralName } from "../pki/general-name.ts";
 import { namesText } from "./certificate-text.ts";
 import { addCommand } from "./command.ts";
@@ -13,7 +14,6 @@ import { fileNameOf, requestedName } from "./requested-name.ts";
 import { openService, serviceLocation } from "./service.ts";
 import { print, type Report, type Shell } from "./shell.ts";
 import { members } from "./table.ts";
-import { createFile, replaceFile } from "./write-file.ts";
 
 type Options = {
   readonly name?: readonly GeneralName[];

@@ -2,13 +2,13 @@ import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { createToken, type ListedToken, listTokens, revokeToken } from "../client/token.ts";
+import { createFile } from "../durable-file.ts";
 import { Fault } from "../fault.ts";
 import { addCommand, addGroup } from "./command.ts";
 import { parseTime } from "./duration.ts";
 import { openService } from "./service.ts";
 import { print, type Report, type Shell } from "./shell.ts";
 import { members, table } from "./table.ts";
-import { createFile } from "./write-file.ts";
 
 type CreateOptions = {
   readonly role: string;

@@ -1,9 +1,10 @@
 import { createHash, createPrivateKey, createPublicKey, generateKeyPair, type KeyObject } from "node:crypto";
-import { promises as fs } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import type { Ca } from "../ca/ca.ts";
 import { issue } from "../ca/issue.ts";
+import { replaceFile } from "../durable-file.ts";
 import { spkiSha256, verificationKey } from "../pki/algorithm.ts";
 import { parseCertificate } from "../pki/certificate.ts";
 import type { GeneralName } from "../pki/general-name.ts";
@@ -62,8 +63,9 @@ async function newCertificate(ca: Ca, { dataDir, names }: ServiceCertificatePlan
   });
   const key = privateKey.export({ type: "pkcs8", format: "pem" }).toString();
   const chain = [certificate.certificate, ...certificate.chain].map((der) => encodePem("CERTIFICATE", der)).join("");
-  await writePrivate(join(dataDir, "tls.key"), key);
-  await writePrivate(join(dataDir, "tls.pem"), chain);
+  // A crash between the two leaves a key that the certificate does not fit: the next start replaces both.
+  await replaceFile(join(dataDir, "tls.key"), { content: key, mode: 0o600 });
+  await replaceFile(join(dataDir, "tls.pem"), { content: chain, mode: 0o600 });
   return { key, chain, notAfter: certificate.notAfter };
 }
 
@@ -72,10 +74,5 @@ function spkiOf(privateKey: KeyObject): Buffer {
 }
 
 async function read(file: string): Promise<string | undefined> {
-  return await fs.readFile(file, "utf8").catch(() => undefined);
-}
-
-async function writePrivate(file: string, text: string): Promise<void> {
-  await fs.writeFile(`${file}.new`, text, { mode: 0o600 });
-  await fs.rename(`${file}.new`, file);
+  return await readFile(file, "utf8").catch(() => undefined);
 }

@@ -67,3 +67,17 @@ test("in production init asks for the organization, which stands in every chain"
   expect(exitCode).toBe(2);
   expect(stderr).toContain("--organization");
 });
+
+test.for(["root.pin", "issuing.pin", "security-officer.pin"])(
+  "an evaluation's %s that is empty is refused by its name, and stays",
+  async (name) => {
+    await using ground = await freshGround();
+    const file = join(ground.directory, name);
+    await writeFile(file, "\n", { mode: 0o400 });
+    const { exitCode, stdout, stderr } = await chancery(["init"], { cwd: ground.directory, env: ground.env });
+    expect({ exitCode, stdout }).toEqual({ exitCode: 1, stdout: "" });
+    expect(stderr).toMatch(/^chancery: [^\n]* is empty: [^\n]*\n$/);
+    expect(stderr).toContain(file);
+    expect(await readFile(file, "utf8")).toBe("\n");
+  },
+);

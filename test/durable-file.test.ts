@@ -1,8 +1,8 @@
 import { chmod, readdir, readFile, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { createFile, replaceFile } from "../../src/cli/write-file.ts";
-import { temporaryDirectory } from "./shell.ts";
+import { createFile, makeDirectory, replaceFile } from "../src/durable-file.ts";
+import { temporaryDirectory } from "./cli/shell.ts";
 
 test("of fifty writers of one new file one succeeds, and the file is whole", async () => {
   await using directory = await temporaryDirectory();
@@ -41,4 +41,24 @@ test("a replaced file has the new mode, whatever the old one had, and a link in 
   await replaceFile(path, { content: "secret", mode: 0o600 });
   expect((await stat(path)).mode & 0o777).toBe(0o600);
   expect(await readFile(target, "utf8")).toBe("untouched");
+});
+
+test("a directory is made with those above it, and one that is there stays as it is", async () => {
+  await using directory = await temporaryDirectory();
+  const path = join(directory.path, "a/b/c");
+  makeDirectory(path, 0o700);
+  for (const made of [path, join(directory.path, "a")]) expect((await stat(made)).mode & 0o777).toBe(0o700);
+  await chmod(path, 0o750);
+  makeDirectory(path, 0o700);
+  expect((await stat(path)).mode & 0o777).toBe(0o750);
+});
+
+test.for([
+  { name: "under /proc, which takes none", path: () => "/proc/foo/bar", code: "ENOENT" },
+  { name: "in place of a file", path: (directory: string) => join(directory, "file"), code: "EEXIST" },
+  { name: "below a file", path: (directory: string) => join(directory, "file/a/b"), code: "ENOTDIR" },
+])("a directory $name is refused at once", async ({ path, code }) => {
+  await using directory = await temporaryDirectory();
+  await writeFile(join(directory.path, "file"), "");
+  expect(() => makeDirectory(path(directory.path))).toThrow(expect.objectContaining({ code }));
 });
