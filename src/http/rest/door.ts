@@ -3,7 +3,7 @@ import { type Context, Hono } from "hono";
 import { Fault } from "../../fault.ts";
 import { discardBody, readBody } from "../body.ts";
 import type { RestDoors } from "../doors.ts";
-import { readJson } from "../json.ts";
+import { readJson } from "../../jose/json.ts";
 import { accept } from "./accept.ts";
 import { type Problem, problemDocument, problemOf } from "./problem.ts";
 import type { Answer, MediaType, Route } from "./route.ts";

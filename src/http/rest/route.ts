@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { Action, Principal } from "../../access/principal.ts";
 import { Fault } from "../../fault.ts";
 import type { RestDoors } from "../doors.ts";
-import type { Json } from "../json.ts";
+import type { Json } from "../../jose/json.ts";
 
 /** A media type in which an answer can be had. */
 export type MediaType = "application/json" | "application/pem-certificate-chain" | "application/pkix-cert" | "text/plain; charset=utf-8";

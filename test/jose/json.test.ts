@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Fault } from "../../src/fault.ts";
-import { readJson } from "../../src/http/json.ts";
+import { readJson } from "../../src/jose/json.ts";
 
 const utf8 = (text: string) => new TextEncoder().encode(text);
 
