@@ -5,12 +5,14 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { type IssuedCertificate, issueCertificate } from "../client/certificate.ts";
 import { ClientError } from "../client/client-error.ts";
 import { createFile, replaceFile } from "../durable-file.ts";
+import { Fault } from "../fault.ts";
 import type { GeneralName } from "../pki/general-name.ts";
 import { namesText } from "./certificate-text.ts";
 import { addCommand } from "./command.ts";
 import { parseDuration } from "./duration.ts";
 import { type RequestKeyAlgorithm, requestKeyAlgorithms } from "./key-algorithm.ts";
 import { fileNameOf, requestedName } from "./requested-name.ts";
+import { requireOutput, writeCertificate } from "./output.ts";
 import { openService, serviceLocation } from "./service.ts";
 import { print, type Report, type Shell } from "./shell.ts";
 import { members } from "./table.ts";
@@ -68,6 +70,7 @@ async function issueForNames(shell: Shell, options: Options, names: readonly Gen
   const keyFile = join(directory, `${fileNameOf(first)}.key`);
   const certificateFile = join(directory, `${fileNameOf(first)}.pem`);
   await using service = openService(shell);
+  await requireOutput(directory, [keyFile, certificateFile]);
   const { makeRequest } = await import("./request.ts");
   const { privateKey, csr } = await makeRequest(names, options.keyAlgorithm);
 
@@ -78,7 +81,7 @@ async function issueForNames(shell: Shell, options: Options, names: readonly Gen
   else await createFile(pendingFile, key, "use --force to replace it, or another --out");
   const issued = await issueCertificate(service, requestOf(options, csr)).catch((error: unknown) => withoutCertificate(error, pendingFile));
   if (options.force) await rename(pendingFile, keyFile);
-  await replaceFile(certificateFile, { content: issued.certificate + issued.chain, mode: 0o644 });
+  await writeCertificate(certificateFile, issued.serial, issued.certificate + issued.chain);
 
   const { caFile } = serviceLocation(shell);
   const hint =
@@ -95,16 +98,31 @@ async function issueForRequest(shell: Shell, options: Options, csrFile: string):
   // A DER SEQUENCE begins with 0x30, which is no beginning of PEM; the interface takes DER as base64.
   const text = csr[0] === 0x30 ? csr.toString("base64") : csr.toString("utf8");
   await using service = openService(shell);
+  const directory = options.out === undefined ? undefined : resolve(shell.cwd, options.out);
+  const fileOf = (name: string) => join(directory ?? shell.cwd, `${fileNameOf(name)}.pem`);
+  if (directory !== undefined) await requireOutput(directory, (await firstName(text)).map(fileOf));
   const issued = await issueCertificate(service, requestOf(options, text));
   const pem = issued.certificate + issued.chain;
-  if (options.out === undefined) return { document: issued, text: pem };
+  if (directory === undefined) return { document: issued, text: pem };
 
-  const certificateFile = join(resolve(shell.cwd, options.out), `${fileNameOf(issued.names[0]?.value ?? issued.serial)}.pem`);
-  await replaceFile(certificateFile, { content: pem, mode: 0o644 });
+  const certificateFile = fileOf(issued.names[0]?.value ?? issued.serial);
+  await writeCertificate(certificateFile, issued.serial, pem);
   return {
     document: { ...issued, files: { certificate: certificateFile } },
     text: `wrote ${certificateFile} (certificate and chain)\n${summary(issued)}next: let clients trust ${serviceLocation(shell).caFile}\n`,
   };
+}
+
+/** The first name that a request asks for; none when it has none, or when it is one that the service will refuse. */
+async function firstName(csr: string): Promise<string[]> {
+  const { csrFromText, parseCsr } = await import("../pki/csr.ts");
+  try {
+    const { names } = await parseCsr(csrFromText(csr));
+    return names.slice(0, 1).map(({ value }) => value);
+  } catch (error) {
+    if (error instanceof Fault) return [];
+    throw error;
+  }
 }
 
 function requestOf({ profile, lifetime, idempotencyKey }: Options, csr: string) {

@@ -51,11 +51,16 @@ export function failureOf(error: unknown): Failure | undefined {
   if (error instanceof ClientError) return ofClient(error);
   if (error instanceof Fault) return { exitCode: exitCodes[error.code] ?? 1, code: error.code, detail: error.detail };
   if (isSystemError(error)) {
-    const detail = `${error.path ?? error.syscall ?? "system call"}: ${getSystemErrorMessage(error.errno) ?? error.code}`;
+    const detail = `${error.path ?? error.syscall ?? "system call"}: ${systemReason(error)}`;
     return { exitCode: 1, code: "failed", detail };
   }
   const told = error instanceof Error ? (error.stack ?? error.message) : String(error);
   return { exitCode: 1, code: "internal", detail: `this should not happen, please report it: ${told}` };
+}
+
+/** Why a system call failed, in the system's own words. */
+export function systemReason(error: unknown): string {
+  return isSystemError(error) ? (getSystemErrorMessage(error.errno) ?? error.code) : "unknown error";
 }
 
 /** The failure as stderr gets it: a sentence, or with `json` an object. */

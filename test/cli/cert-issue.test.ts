@@ -3,8 +3,9 @@ import { createPrivateKey } from "node:crypto";
 import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { type ScriptedAnswer, type ScriptedServer, scriptedServer } from "../client/scripted-server.ts";
+import { opensslRequest } from "../support/service.ts";
 import { chancery, temporaryDirectory } from "./shell.ts";
 
 const issued = {
@@ -82,6 +83,45 @@ test("a key that is there already is not overwritten, and nothing is asked", asy
   expect(stderr).toContain("--force");
   expect(await readFile(join(place.cwd, "www.example.org.key"), "utf8")).toBe("precious");
   expect(place.server.seen).toEqual([]);
+});
+
+const request = await opensslRequest("www.example.org");
+
+describe("what cannot be written is not issued", () => {
+  const given = [
+    { how: "--name", args: ["--name", "www.example.org"] },
+    { how: "--csr", args: ["--csr", "r.csr"] },
+  ];
+  const cases = [
+    { out: "file", says: /^chancery: --out [^\n]*file is a file: it takes a directory\n$/, exit: 2 },
+    { out: "file/below", says: /^chancery: [^\n]*file\/below cannot be made \(not a directory\): [^\n]*--out[^\n]*\n$/, exit: 1 },
+    { out: "/proc/foo", says: /^chancery: \/proc\/foo cannot be made \(no such file or directory\): [^\n]*--out[^\n]*\n$/, exit: 1 },
+    { out: "/proc", says: /^chancery: \/proc cannot be written to \([^\n]*\): [^\n]*--out[^\n]*\n$/, exit: 1 },
+    { out: "taken", says: /^chancery: [^\n]*www\.example\.org\.pem is a directory, [^\n]*--out\n$/, exit: 1 },
+  ];
+  test.for(given.flatMap(({ how, args }) => cases.map((row) => ({ how, args, ...row }))))(
+    "$how --out $out exits with $exit and one sentence, and nothing is asked",
+    async ({ args, out, says, exit }) => {
+      await using place = await workplace([created]);
+      await writeFile(join(place.cwd, "r.csr"), request.csr);
+      await writeFile(join(place.cwd, "file"), "");
+      await mkdir(join(place.cwd, "taken/www.example.org.pem"), { recursive: true });
+      const { exitCode, stdout, stderr } = await chancery(["cert", "issue", ...args, "--out", out], place);
+      expect({ exitCode, stdout }).toEqual({ exitCode: exit, stdout: "" });
+      expect(stderr).toMatch(says);
+      expect(place.server.seen).toEqual([]);
+      expect(await readdir(join(place.cwd, "taken"))).toEqual(["www.example.org.pem"]);
+    },
+  );
+});
+
+test("a certificate that is issued and cannot be written after all is named, with the command that prints it", async () => {
+  await using place = await workplace([created]);
+  await writeFile(join(place.cwd, "r.csr"), (await opensslRequest("other.example.org")).csr);
+  await mkdir(join(place.cwd, "www.example.org.pem"));
+  const { exitCode, stderr } = await chancery(["cert", "issue", "--csr", "r.csr", "--out", "."], place);
+  expect(exitCode).toBe(1);
+  expect(stderr).toMatch(/cannot be written \([^\n]*\); [^\n]*`npx chancery cert show 4f0c2a7d90b1e3856c4d2f1a0b9e8d7c --pem`[^\n]*\n$/);
 });
 
 test("with --force the key is replaced once its successor has a certificate", async () => {
