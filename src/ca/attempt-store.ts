@@ -99,12 +99,21 @@ export async function readAttempt(sql: Sql, requestId: Uint8Array): Promise<Atte
   return rows[0] && toAttempt(rows[0]);
 }
 
-/** Attempts opened before `before` that have not ended, oldest first. */
-export async function listOpenAttempts(sql: Sql, before: Date, limit: number): Promise<AttemptRow[]> {
+/** Where an attempt stands among the others, the oldest first. */
+export type AttemptPosition = Pick<AttemptRow, "createdAt" | "authority" | "serial">;
+
+/** Which open attempts a page holds: those opened before `before`, behind `after` where it is given, `limit` of them. */
+export type AttemptPage = { readonly before: Date; readonly after: AttemptPosition | undefined; readonly limit: number };
+
+/** A page of the attempts that have not ended, the oldest first. */
+export async function listOpenAttempts(sql: Sql, { before, after, limit }: AttemptPage): Promise<AttemptRow[]> {
+  const behind = after
+    ? sql`and (i.created_at, i.authority, i.serial) > (${after.createdAt.toISOString()}::timestamptz, ${after.authority}::text, ${after.serial}::bytea)`
+    : sql``;
   const rows = await sql<AttemptColumns[]>`
     select ${attemptColumns(sql)}
-    where c.serial is null and i.created_at < ${before.toISOString()} and i.created_at >= (select settled_before from settlement)
-    order by i.created_at limit ${limit}`;
+    where c.serial is null and i.created_at < ${before.toISOString()} and i.created_at >= (select settled_before from settlement) ${behind}
+    order by i.created_at, i.authority, i.serial limit ${limit}`;
   return rows.map(toAttempt);
 }
 

@@ -4,7 +4,7 @@ import type { Clock } from "../ports/clock.ts";
 import type { Events } from "../ports/events.ts";
 import type { Hsm } from "../ports/hsm.ts";
 import type { Random } from "../ports/random.ts";
-import { findStandingIntents, type Guard, type IntentRow, lastIntentAt, recordIntents } from "./attempt-store.ts";
+import { type AttemptPosition, findStandingIntents, type Guard, type IntentRow, lastIntentAt, recordIntents } from "./attempt-store.ts";
 import type { Authority } from "./authority.ts";
 import { type CertificateRow, findStandingCertificates, recordCertificates } from "./certificate-store.ts";
 import type { IssuedCertificate } from "./certificates.ts";
@@ -25,6 +25,8 @@ export type Ca = {
   readonly timekeeper: Timekeeper;
   /** Attempts that this instance is signing at the moment, by serial. */
   readonly finishing: Map<string, Promise<IssuedCertificate>>;
+  /** Where settling goes on: behind the last attempt that it tried, with the oldest where there is none. */
+  readonly settling: { after: AttemptPosition | undefined };
   /** The host that clients reach this service by, where it has one of its own: nobody else gets a certificate for it. */
   readonly ownHost: string | undefined;
   /** What must hold of an intent's caller when it is recorded. */
@@ -48,6 +50,7 @@ export async function openCa(world: CaWorld): Promise<Ca> {
     profiles,
     timekeeper: timekeeper(clock, lastSignedAt),
     finishing: new Map(),
+    settling: { after: undefined },
     recordIntent: group<IntentRow>({
       name: "intent",
       maximum: 64,

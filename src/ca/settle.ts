@@ -14,29 +14,44 @@ import { readFrozenProfile } from "./profiles.ts";
 /** An attempt that is open after this time is nobody's: every deadline on its way has passed. */
 const abandonedAfterSeconds = 20;
 
+/** Rows that are read at once, and pages of them that one round tries at most: a round ends even where every attempt waits for the token. */
+const pageSize = 100;
+const pagesOfRound = 10;
+
+/** So many failures of a round are told at `warn`: where a token is away, they all say the same. */
+const failuresTold = 10;
+
 /** What became of the attempts that were found open. */
 export type Settlement = { readonly finished: number; readonly closed: number; readonly failed: number };
 
 /**
  * Settles attempts that a crash or an outage left open: the same bytes are signed again while they are fresh; else the attempt is closed,
  * its serial revoked, and the next one opened in the same transaction, or, where that may not be, the request is closed for good.
- * May run in several instances at once. An attempt that cannot be settled now stays open for the next round.
+ * May run in several instances at once. An attempt that cannot be settled now stays open for a later round and holds up no other: a round
+ * tries the 1,000 behind those that the round before tried, and begins again with the oldest when it has come to the end.
  */
 export async function settle(ca: Ca): Promise<Settlement> {
   const before = new Date(ca.clock.now().getTime() - abandonedAfterSeconds * 1000);
-  const attempts = await ca.database.read((sql) => listOpenAttempts(sql, before, 100));
-  let [finished, closed, failed] = [0, 0, 0];
-  for (const attempt of attempts) {
-    try {
-      const outcome = await settleAttempt(ca, attempt);
-      if (outcome === "finished") finished++;
-      if (outcome === "closed") closed++;
-    } catch (cause) {
-      failed++;
-      ca.events.tell("warn", "job.failed", { job: "settle", serial: Buffer.from(attempt.serial).toString("hex"), cause });
+  const count = { finished: 0, closed: 0, failed: 0, left: 0 };
+  for (let page = 1; page <= pagesOfRound; page++) {
+    const { after } = ca.settling;
+    const attempts = await ca.database.read((sql) => listOpenAttempts(sql, { before, after, limit: pageSize }));
+    for (const attempt of attempts) {
+      try {
+        count[await settleAttempt(ca, attempt)]++;
+      } catch (cause) {
+        const level = ++count.failed > failuresTold ? "debug" : "warn";
+        ca.events.tell(level, "job.failed", { job: "settle", serial: Buffer.from(attempt.serial).toString("hex"), cause });
+      }
+      ca.settling.after = attempt;
+    }
+    if (attempts.length < pageSize) {
+      ca.settling.after = undefined;
+      break;
     }
   }
   await ca.database.read((sql) => recordSettlement(sql, before));
+  const { finished, closed, failed } = count;
   return { finished, closed, failed };
 }
 

@@ -8,17 +8,11 @@ import type { Ca } from "../../src/ca/ca.ts";
 import { issue } from "../../src/ca/issue.ts";
 import { settle } from "../../src/ca/settle.ts";
 import { csrFromText, parseCsr } from "../../src/pki/csr.ts";
-import type { Clock } from "../../src/ports/clock.ts";
 import type { Hsm } from "../../src/ports/hsm.ts";
+import { movedClock } from "../support/clock.ts";
 import { failpoints, issuancePoints, type Point } from "../support/failpoints.ts";
 import { brokenInvariants } from "../support/invariants.ts";
 import { asking, freshGround, type Ground, opensslRequest, startService, type TestService } from "../support/service.ts";
-
-/** The system's clock, moved. */
-function movedClock(): Clock & { aheadSeconds: number } {
-  const moved = { aheadSeconds: 0, now: () => new Date(Date.now() + moved.aheadSeconds * 1000) };
-  return moved;
-}
 
 const openAttempts = async ({ service }: TestService): Promise<number> => {
   const rows = await service.ca.database.read(

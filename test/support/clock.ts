@@ -20,3 +20,11 @@ export function fixedClock(time: string): FixedClock {
     },
   };
 }
+
+/** The system's clock, moved. */
+export type MovedClock = Clock & { aheadSeconds: number };
+
+export function movedClock(aheadSeconds = 0): MovedClock {
+  const moved = { aheadSeconds, now: () => new Date(Date.now() + moved.aheadSeconds * 1000) };
+  return moved;
+}
