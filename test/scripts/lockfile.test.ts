@@ -3,12 +3,18 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 
 type Manifest = {
+  engines: Record<string, string>;
   allowScripts: Record<string, boolean>;
   dependencies: Record<string, string>;
   devDependencies: Record<string, string>;
   optionalDependencies: Record<string, string>;
 };
-type Entry = { version?: string; hasInstallScript?: boolean; optionalDependencies?: Record<string, string> };
+type Entry = {
+  version?: string;
+  engines?: Record<string, string>;
+  hasInstallScript?: boolean;
+  optionalDependencies?: Record<string, string>;
+};
 
 const top = join(import.meta.dirname, "../..");
 const manifest: Manifest = JSON.parse(readFileSync(join(top, "package.json"), "utf8"));
@@ -75,3 +81,8 @@ function isBelow(version: string, floor: string): boolean {
   const difference = a?.map((part, index) => part - (b?.[index] ?? 0)).find((part) => part !== 0);
   return difference !== undefined && difference < 0;
 }
+
+test("the Node that the README asks for is the one npm asks for, since ours comes with the installation: npm warns nobody who has it", () => {
+  const asked = /Node (\d+) or newer/.exec(readFileSync(join(top, "README.md"), "utf8"))?.[1];
+  expect([manifest.engines, lock.packages[""]?.engines]).toEqual(Array(2).fill({ node: `>=${asked}` }));
+});
