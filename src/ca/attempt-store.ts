@@ -21,6 +21,8 @@ export type IntentRow = {
   readonly profileSha256: Uint8Array;
   readonly spkiSha256: Uint8Array;
   readonly tbs: Uint8Array;
+  /** SHA-256 of `tbs`, lower-case hex: stands in the audit record, and holds the bytes together until they are signed. */
+  readonly tbsSha256: string;
   readonly createdAt: Date;
   readonly audit: AuditRow;
 };

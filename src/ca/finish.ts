@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { Fault } from "../fault.ts";
 import { type VerificationKey, verificationKey } from "../pki/algorithm.ts";
 import { type Certificate, parseTbsCertificate, sealCertificate } from "../pki/certificate.ts";
@@ -12,6 +13,8 @@ import { type IssuedCertificate, readCertificateOfRequest } from "./certificates
 /** An intent as it is worked on; `plan` and `publicKey` are read from its bytes where they are not at hand. */
 type OpenAttempt = Pick<IntentRow, "serial" | "requestId" | "namespace" | "tbs"> & {
   readonly plan?: Certificate;
+  /** As in the intent, where these are the very bytes that were linted: bytes that have changed since are not signed. */
+  readonly tbsSha256?: string;
   readonly publicKey?: VerificationKey;
 };
 
@@ -33,6 +36,7 @@ export async function finish(ca: Ca, authority: SigningAuthority, profile: Profi
 }
 
 async function signAndRecord(ca: Ca, authority: SigningAuthority, profile: Profile, attempt: OpenAttempt): Promise<IssuedCertificate> {
+  refuseAltered(ca, authority, attempt);
   const der = await seal(ca, authority, profile, attempt.tbs);
   const plan = attempt.plan ?? parseTbsCertificate(attempt.tbs);
   const { keyObject: publicKey } = attempt.publicKey ?? verificationKey(plan.spki);
@@ -70,6 +74,13 @@ async function signAndRecord(ca: Ca, authority: SigningAuthority, profile: Profi
     certificate: der,
     chain: ca.authorities.get(authority.slug)?.chain ?? [],
   };
+}
+
+/** What the token signs is what was linted: between the two lies a commit, and whatever else runs meanwhile in this process (XI-3). */
+function refuseAltered(ca: Ca, authority: SigningAuthority, { serial, tbs, tbsSha256 }: OpenAttempt): void {
+  if (tbsSha256 === undefined || createHash("sha256").update(tbs).digest("hex") === tbsSha256) return;
+  ca.events.tell("error", "issuance.refused", { authority: authority.slug, serial: Buffer.from(serial).toString("hex") });
+  throw new Fault("internal", "the bytes to be signed are not those that were linted");
 }
 
 /** The certificate with a signature that verifies under the recorded key. One that does not is discarded and asked for once more. */

@@ -4,7 +4,8 @@ import type { IntentRow } from "./attempt-store.ts";
 import type { Ca } from "./ca.ts";
 
 /** An intent with its audit record; `requestId` is the door's. */
-export function intentRow(ca: Ca, row: Omit<IntentRow, "audit">, requestId?: string): IntentRow {
+export function intentRow(ca: Ca, row: Omit<IntentRow, "audit" | "tbsSha256">, requestId?: string): IntentRow {
+  const tbsSha256 = createHash("sha256").update(row.tbs).digest("hex");
   const audit = auditRow(
     {
       operation: "certificate.issue",
@@ -18,12 +19,12 @@ export function intentRow(ca: Ca, row: Omit<IntentRow, "audit">, requestId?: str
         attempt: row.attempt,
         request: Buffer.from(row.requestId).toString("hex"),
         profile: Buffer.from(row.profileSha256).toString("hex"),
-        tbs: createHash("sha256").update(row.tbs).digest("hex"),
+        tbs: tbsSha256,
       },
     },
     ca,
   );
-  return { ...row, audit };
+  return { ...row, tbsSha256, audit };
 }
 
 /** 16 octets: 0x40, six random bits below it, and 120 more: positive, of one length, 126 bits of randomness (RFC 5280 §4.1.2.2). */
