@@ -11,6 +11,7 @@ import { page } from "./page.ts";
 import { type Answer, route } from "./route.ts";
 
 const largestLifetimeSeconds = 2 ** 31 - 1;
+const lifetimeRange = `must be a whole number from 1 to ${largestLifetimeSeconds}`;
 
 /** No profile has another, and PostgreSQL takes no NUL. */
 const profileName = z.string().regex(/^[!-~]{1,64}$/, "must be 1 to 64 visible ASCII characters");
@@ -23,7 +24,7 @@ export const issueRoute = route({
   body: z.strictObject({
     csr: z.string().min(1, "must not be empty"),
     profile: profileName,
-    lifetimeSeconds: z.int().min(1).max(largestLifetimeSeconds).optional(),
+    lifetimeSeconds: z.int(lifetimeRange).min(1, lifetimeRange).max(largestLifetimeSeconds, lifetimeRange).optional(),
   }),
   handle: async (doors, { principal, body, headers, requestId }) => {
     const key = idempotencyKey(headers["idempotency-key"]);

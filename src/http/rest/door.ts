@@ -1,5 +1,6 @@
 import type { HttpBindings } from "@hono/node-server";
 import { type Context, Hono } from "hono";
+import type { Principal } from "../../access/principal.ts";
 import { Fault } from "../../fault.ts";
 import { discardBody, readBody } from "../body.ts";
 import type { RestDoors } from "../doors.ts";
@@ -63,7 +64,7 @@ async function answerOf(doors: RestDoors, route: Route, context: Context<DoorEnv
   const { incoming, outgoing } = context.env;
   if (route.action === "public") return written(await route.handle(context.req.param()));
 
-  const principal = await doors.authenticate(incoming.headers.authorization).catch(async (error: unknown) => {
+  const principal = await authenticate(doors, incoming.headers.authorization).catch(async (error: unknown) => {
     if (await discardBody(incoming, maxDiscardedBytes)) outgoing.setHeader("connection", "close");
     throw error;
   });
@@ -91,6 +92,14 @@ async function answerOf(doors: RestDoors, route: Route, context: Context<DoorEnv
   const search = searchOf(incoming.url ?? "");
   const call = { principal, parts: context.req.param(), search, body, accepted, headers: incoming.headers, requestId: requestId(context) };
   return written(await route.answer(doors, call));
+}
+
+/** @throws Fault `unauthenticated`, with the scheme that is taken when the credentials are of another one. */
+async function authenticate(doors: RestDoors, authorization: string | undefined): Promise<Principal> {
+  if (authorization !== undefined && !/^bearer(?: |$)/i.test(authorization)) {
+    throw new Fault("unauthenticated", "the Authorization header must read Bearer, a blank, and a token: no other scheme is taken");
+  }
+  return await doors.authenticate(authorization);
 }
 
 /** Exactly JSON in UTF-8 and nothing around it: a type that a browser form can send is refused (S-47). */

@@ -4,6 +4,7 @@ import type { Action, Principal } from "../../access/principal.ts";
 import { Fault } from "../../fault.ts";
 import type { RestDoors } from "../doors.ts";
 import type { Json } from "../../jose/json.ts";
+import { judgement, type Place, quoted, sentence } from "./sentence.ts";
 
 /** A media type in which an answer can be had. */
 export type MediaType = "application/json" | "application/pem-certificate-chain" | "application/pkix-cert" | "text/plain; charset=utf-8";
@@ -105,25 +106,9 @@ function members(search: URLSearchParams): Readonly<Record<string, string>> {
   return object;
 }
 
-function parse<Value>(what: "parameter" | "body", schema: z.ZodType<Value>, value: unknown): Value {
-  const parsed = schema.safeParse(value);
+function parse<Value>(place: Place, schema: z.ZodType<Value>, value: unknown): Value {
+  const parsed = schema.safeParse(value, { error: judgement });
   if (parsed.success) return parsed.data;
-  throw new Fault(
-    "malformed",
-    parsed.error.issues
-      .slice(0, 3)
-      .map((issue) => sentence(what, issue))
-      .join("; "),
-  );
-}
-
-function sentence(what: "parameter" | "body", issue: z.core.$ZodIssue): string {
-  if (issue.code === "unrecognized_keys")
-    return `unknown ${what === "body" ? "member" : "parameter"} ${issue.keys.slice(0, 3).map(quoted).join(", ")}`;
-  const where = issue.path.map(String).join(".");
-  return `${where === "" ? what : quoted(where)}: ${issue.message}`;
-}
-
-function quoted(name: string): string {
-  return JSON.stringify(name.slice(0, 64));
+  const sentences = new Set(parsed.error.issues.map((issue) => sentence(place, issue)));
+  throw new Fault("malformed", [...sentences].slice(0, 3).join("; "));
 }

@@ -135,6 +135,54 @@ describe("a body is JSON and nothing else (HT-5, IN-2)", () => {
   });
 });
 
+describe("what is wrong with a member or parameter is one plain sentence that says what it must be", () => {
+  const certificates = "/v1/certificates";
+  const tokens = "/v1/tokens";
+  const grant = { role: "viewer", namespace: "/", expiresAt: "2099-01-01T00:00:00Z" };
+  test.for<{ path: string; body?: unknown; says: string }>([
+    { path: certificates, body: { profile: "server" }, says: '"csr" is missing' },
+    { path: certificates, body: {}, says: '"csr" is missing; "profile" is missing' },
+    { path: certificates, body: { csr: 1, profile: "server" }, says: '"csr" must be a string' },
+    { path: certificates, body: { csr: "", profile: "server" }, says: '"csr" must not be empty' },
+    { path: certificates, body: { csr: "a", profile: null }, says: '"profile" must be a string' },
+    ...[1.5, 0, -1, 2 ** 31, 1e300, "90"].map((lifetimeSeconds) => ({
+      path: certificates,
+      body: { csr: "a", profile: "server", lifetimeSeconds },
+      says: '"lifetimeSeconds" must be a whole number from 1 to 2147483647',
+    })),
+    { path: certificates, body: [], says: "the body must be a JSON object" },
+    { path: certificates, body: "text", says: "the body must be a JSON object" },
+    { path: tokens, body: { ...grant, role: "root" }, says: '"role" must be "admin", "requester" or "viewer"' },
+    { path: tokens, body: { ...grant, namespace: "" }, says: '"namespace" must have at least 1 character' },
+    { path: tokens, body: { ...grant, namespace: `/${"a".repeat(255)}` }, says: '"namespace" must have at most 255 characters' },
+    { path: tokens, body: { ...grant, expiresAt: "tomorrow" }, says: '"expiresAt" must be a time as 2026-11-01T12:00:00Z' },
+    { path: tokens, body: { ...grant, expiresAt: 1 }, says: '"expiresAt" must be a string' },
+    { path: `${certificates}?status=good`, says: '"status" must be "valid", "revoked" or "expired"' },
+    { path: `${certificates}?limit=0`, says: '"limit" must be a number from 1 to 1000' },
+    { path: `${certificates}?serial=1234`, says: '"serial" must be 32 lower-case hex digits' },
+    { path: `${certificates}?cursor=`, says: '"cursor" must have at least 1 character' },
+    { path: `${certificates}?name=${"a".repeat(1025)}`, says: '"name" must have at most 1024 characters' },
+    { path: `${certificates}?colour=red&size=1`, says: 'unknown parameter "colour", "size"' },
+  ])("$path $body: $says", async ({ path, body, says }) => {
+    const sent = body === undefined ? { path } : { method: "POST", path, headers: json, body: JSON.stringify(body) };
+    const answer = await send(sent);
+    isProblem(answer);
+    expect(JSON.parse(answer.text)).toMatchObject({ status: 400, code: "malformed", detail: says });
+  });
+
+  test.for(["Basic YTpi", "Digest x", "chancery_token", "Bearertoken"])(
+    "credentials %s: the scheme that is taken is named",
+    async (authorization) => {
+      const answer = await send({ path: certificates, headers: { authorization } });
+      isProblem(answer);
+      const detail = "the Authorization header must read Bearer, a blank, and a token: no other scheme is taken";
+      expect(JSON.parse(answer.text)).toMatchObject({ status: 401, code: "unauthenticated", detail });
+      // RFC 6750 §3.1: no error is told to credentials of another scheme.
+      expect(answer.headers["www-authenticate"]).toBe('Bearer realm="chancery"');
+    },
+  );
+});
+
 describe("2,000 bodies of garbage on every route: no 5xx, and every refusal a problem document", () => {
   const fragment = fc.constantFrom(
     '{"csr":',
