@@ -53,35 +53,47 @@ type Option = {
   readonly production?: "required";
 };
 
-const port = z.coerce.number().int().min(0).max(65535);
+/** A number in digits, as the environment gives it, or one of the YAML file. */
+function wholeNumber(minimum: number, maximum: number) {
+  const message = `must be a whole number from ${minimum} to ${maximum}`;
+  const digits = z.coerce.string().regex(/^\d{1,9}$/, message);
+  return digits.transform(Number).pipe(z.number().min(minimum, message).max(maximum, message));
+}
 
-const address = z.string().transform((text, context): Address => {
+const port = wholeNumber(0, 65_535);
+const addressForm = "must be HOST:PORT, as 127.0.0.1:9443 or [::1]:9443";
+
+const address = z.string(addressForm).transform((text, context): Address => {
   const match = /^(?:\[([0-9a-fA-F:]+)\]|([^:\s]+)):(\d{1,5})$/.exec(text);
   const parsed = port.safeParse(match?.[3]);
   if (!match || !parsed.success) {
-    context.addIssue({ code: "custom", message: "must be HOST:PORT, as 127.0.0.1:9443 or [::1]:9443" });
+    context.addIssue({ code: "custom", message: addressForm });
     return z.NEVER;
   }
   return { host: match[1] ?? match[2] ?? "", port: parsed.data };
 });
 
-const url = (scheme: "https:" | "http:") =>
-  z.string().transform((text, context) => {
+const url = (scheme: "https:" | "http:") => {
+  const message = `must be an ${scheme}// URL${scheme === "https:" ? " without a path" : " without query or credentials"}`;
+  return z.string(message).transform((text, context) => {
     const parsed = URL.canParse(text) ? new URL(text) : undefined;
     const plain = parsed && !parsed.search && !parsed.hash && !parsed.username && (parsed.pathname === "/" || scheme === "http:");
     if (!plain || parsed.protocol !== scheme) {
-      context.addIssue({
-        code: "custom",
-        message: `must be an ${scheme}// URL${scheme === "https:" ? " without a path" : " without query or credentials"}`,
-      });
+      context.addIssue({ code: "custom", message });
       return z.NEVER;
     }
     return parsed.href.replace(/\/+$/, "");
   });
+};
 
-const databaseUrl = z.string().regex(/^postgres(ql)?:\/\//, "must begin with postgres://");
-const path = z.string().min(1);
-const label = z.string().min(1).max(32);
+const databaseForm =
+  "must be a URL, postgresql://user@host/database, or for a Unix socket postgresql:///database?host=/run/postgresql&user=user";
+const databaseUrl = z.string(databaseForm).regex(/^postgres(ql)?:\/\//, databaseForm);
+const path = z.string("must be a path: put one of digits alone in quotes");
+const labelForm = "must be 1 to 32 characters: put one of digits alone in quotes";
+const label = z.string(labelForm).min(1, labelForm).max(32, labelForm);
+const environment = z.enum(["production", "evaluation"], "must be production or evaluation");
+const logLevel = z.enum(["debug", "info", "warn", "error"], "must be debug, info, warn or error");
 
 /** The port of a listener that was read already, for the URL that leads to it; `usual` where any free one is taken. */
 function portOf(listener: unknown, usual: number): number {
@@ -91,7 +103,7 @@ function portOf(listener: unknown, usual: number): number {
 
 /** Every option, its variable, and what it takes by default. */
 const options: readonly Option[] = [
-  { key: "env", variable: "CHANCERY_ENV", schema: z.enum(["production", "evaluation"]), fallback: () => "production" },
+  { key: "env", variable: "CHANCERY_ENV", schema: environment, fallback: () => "production" },
   { key: "dataDir", variable: "CHANCERY_DATA_DIR", schema: path, fallback: (dataDir) => dataDir },
   { key: "listen", variable: "CHANCERY_LISTEN", schema: address, fallback: () => "127.0.0.1:9443" },
   { key: "statusListen", variable: "CHANCERY_STATUS_LISTEN", schema: address, fallback: () => "127.0.0.1:9080" },
@@ -111,7 +123,7 @@ const options: readonly Option[] = [
     production: "required",
   },
   { key: "databaseUrl", variable: "DATABASE_URL", schema: databaseUrl, production: "required" },
-  { key: "databasePool", variable: "CHANCERY_DATABASE_POOL", schema: z.coerce.number().int().min(2).max(90), fallback: () => 8 },
+  { key: "databasePool", variable: "CHANCERY_DATABASE_POOL", schema: wholeNumber(2, 90), fallback: () => 8 },
   { key: "pkcs11Module", variable: "CHANCERY_PKCS11_MODULE", schema: path, production: "required" },
   { key: "softHsmConf", variable: "SOFTHSM2_CONF", schema: path },
   { key: "pkcs11Token", variable: "CHANCERY_PKCS11_TOKEN", schema: label, fallback: () => "chancery-issuing", production: "required" },
@@ -124,8 +136,8 @@ const options: readonly Option[] = [
   },
   { key: "pkcs11RootToken", variable: "CHANCERY_PKCS11_ROOT_TOKEN", schema: label, fallback: () => "chancery-root" },
   { key: "pkcs11RootPinFile", variable: "CHANCERY_PKCS11_ROOT_PIN_FILE", schema: path, fallback: (d) => join(d, "root.pin") },
-  { key: "pkcs11Sessions", variable: "CHANCERY_PKCS11_SESSIONS", schema: z.coerce.number().int().min(1).max(256), fallback: () => 8 },
-  { key: "logLevel", variable: "CHANCERY_LOG_LEVEL", schema: z.enum(["debug", "info", "warn", "error"]), fallback: () => "info" },
+  { key: "pkcs11Sessions", variable: "CHANCERY_PKCS11_SESSIONS", schema: wholeNumber(1, 256), fallback: () => 8 },
+  { key: "logLevel", variable: "CHANCERY_LOG_LEVEL", schema: logLevel, fallback: () => "info" },
 ];
 
 const paths: ReadonlySet<keyof Config> = new Set(["dataDir", "pkcs11Module", "softHsmConf", "pkcs11PinFile", "pkcs11RootPinFile"]);
@@ -147,18 +159,19 @@ export type ConfigSources = {
 export function loadConfig({ env, directory, configFile }: ConfigSources): Config {
   const file = configFile === undefined ? {} : readConfigFile(resolve(directory, configFile));
   const problems = [...unknownOptions(env, file)];
+  const missing: string[] = [];
   const given = new Map<keyof Config, unknown>();
   for (const option of options) {
     const value = env[option.variable] ?? file[option.key];
     if (value !== undefined && value !== "") given.set(option.key, value);
   }
   const dataDir = resolve(directory, String(given.get("dataDir") ?? "var"));
-  const production = (given.get("env") ?? "production") !== "evaluation";
+  const production = (given.get("env") ?? "production") === "production";
   const config: Partial<Record<keyof Config, unknown>> = {};
   for (const option of options) {
     const value = given.get(option.key);
     if (value === undefined && production && option.production === "required") {
-      problems.push(`${option.variable} must be set (its default suits CHANCERY_ENV=evaluation only)`);
+      missing.push(option.variable);
       continue;
     }
     const raw = value ?? option.fallback?.(dataDir, config);
@@ -167,8 +180,16 @@ export function loadConfig({ env, directory, configFile }: ConfigSources): Confi
     if (!parsed.success) problems.push(`${option.variable} ${parsed.error.issues.map((issue) => issue.message).join(", ")}`);
     else config[option.key] = paths.has(option.key) ? resolve(directory, String(parsed.data)) : parsed.data;
   }
+  if (missing.length > 0) problems.push(missingText(missing));
   if (problems.length > 0) throw new Fault("refusedToStart", problems.join("; "));
   return Object.freeze({ databaseUrl: undefined, pkcs11Module: undefined, softHsmConf: undefined, ...config } as Config); // every option passed its schema
+}
+
+function missingText(variables: readonly string[]): string {
+  const [last, ...before] = variables.toReversed();
+  return before.length === 0
+    ? `${last} must be set (its default suits CHANCERY_ENV=evaluation only)`
+    : `${before.toReversed().join(", ")} and ${last} must be set (their defaults suit CHANCERY_ENV=evaluation only)`;
 }
 
 function readConfigFile(file: string): Record<string, unknown> {
