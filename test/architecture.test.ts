@@ -21,14 +21,15 @@ const table: Readonly<Record<string, { readonly values: readonly string[]; reado
   custody: { values: ["fault", "ports", "pki", "database", "audit"] },
   ca: { values: ["fault", "ports", "pki", "database", "audit", "access", "custody"] },
   hsm: { values: ["fault", "ports", "pki"], types: ["config"] },
+  net: { values: ["fault", "ports", "pki"], types: ["config"] },
   observe: { values: ["fault", "ports", "pki"], types: ["config"] },
   http: { values: ["fault", "ports", "pki", "jose", "database", "audit", "access", "custody", "ca"] },
   jobs: { values: ["fault", "durable-file", "ports", "pki", "jose", "database", "audit", "access", "custody", "ca"] },
   client: { values: ["fault", "pki"] },
-  cli: { values: ["fault", "durable-file", "config", "pki", "client", "app", "initialise", "world"] },
+  cli: { values: ["fault", "durable-file", "config", "pki", "client", "app", "initialise", "admin-token", "world"] },
 };
 /** The composition root and what only it uses: they may import everything. */
-const roots = new Set(["app", "main", "world", "initialise", "provision", "data-directory"]);
+const roots = new Set(["app", "main", "world", "initialise", "admin-token", "provision", "data-directory"]);
 
 /** Packages that only these parts may import. */
 const packages: Readonly<Record<string, readonly string[]>> = {
@@ -36,6 +37,7 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   postgres: ["database/", "store.ts"],
   "graphene-pk11": ["hsm/"],
   pkcs11js: ["hsm/"],
+  "dns-packet": ["net/"],
   hono: ["http/"],
   "@hono/node-server": ["http/"],
   pino: ["observe/"],
@@ -116,7 +118,7 @@ test("pki and jose are pure: of Node only node:crypto, and no clock, randomness,
 });
 
 test("time, randomness and environment are read at the edge only", () => {
-  const edge = /^(app|main|world|provision|data-directory|config)\.ts$|^(hsm|observe|database)\//;
+  const edge = /^(app|main|world|provision|data-directory|config)\.ts$|^(hsm|net|observe|database)\//;
   const wrong: string[] = [];
   for (const file of files.filter(({ name }) => !edge.test(name))) {
     const code = stripTypeScriptTypes(file.text).replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, "");
