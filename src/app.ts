@@ -6,10 +6,9 @@ import { type Ca, openCa } from "./ca/ca.ts";
 import { healthKeyName } from "./ca/ceremony.ts";
 import { listCertificates, readCertificate } from "./ca/certificates.ts";
 import { issue } from "./ca/issue.ts";
-import { openAuthorities } from "./ca/open-authorities.ts";
+import { openAuthorities, requireKeys } from "./ca/open-authorities.ts";
 import { settle } from "./ca/settle.ts";
 import type { Config } from "./config.ts";
-import { checkToken } from "./custody/check.ts";
 import { readKeyPair } from "./custody/store.ts";
 import type { Database } from "./database/connect.ts";
 import { Fault } from "./fault.ts";
@@ -57,14 +56,16 @@ export async function build(config: Config, overrides: Overrides = {}): Promise<
   }
   const token = stack.use(await openToken(world, "issuing"));
   const hsm = overrides.hsm?.(token) ?? token;
-  const { unusable } = await checkToken({ ...world, hsm });
-  if (unusable.length > 0) {
-    const detail = `the token ${hsm.token} does not hold ${unusable.join(", ")} as recorded: its signatures do not verify`;
-    throw new Fault("refusedToStart", `${detail}; restore the token or the database that belongs to it`);
-  }
-  await watchHealth(database, hsm);
   const authorities = await openAuthorities(database, config.statusUrl);
   const ca = await openCa({ ...world, hsm, authorities, ownHost: ownHost(config), guard: tokenGuard });
+  await requireKeys({ ...world, hsm }, authorities);
+  await watchHealth(database, hsm);
+  world.metrics.measureFrom({
+    name: "chancery_hsm_health_age_seconds",
+    help: "Time since the health text was last signed and verified",
+    labels: { token: hsm.token },
+    read: () => hsm.health().ageSeconds,
+  });
   ca.timekeeper.compared(await database.clockSkewSeconds());
   const access = openAccess(world);
   await writeTrust(config, ca);

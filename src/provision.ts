@@ -1,6 +1,10 @@
 import { open, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { keyText, openAuthorities } from "./ca/open-authorities.ts";
 import type { Config } from "./config.ts";
+import type { KeyPair } from "./custody/key-pair.ts";
+import { listKeyPairs } from "./custody/store.ts";
+import type { Database } from "./database/connect.ts";
 import { createFile } from "./durable-file.ts";
 import { Fault } from "./fault.ts";
 import { softHsmConf } from "./hsm/softhsm.ts";
@@ -20,19 +24,41 @@ export async function moduleOptions(config: Config): Promise<ModuleOptions> {
   return conf === undefined ? { module } : { module, softHsmConf: conf };
 }
 
-/** Makes an evaluation's two tokens, with random PINs in files of mode 0400; what is there already stays. */
-export async function provisionEvaluation(config: Config, options: ModuleOptions, random: Random): Promise<void> {
-  const pins = {
-    root: await secretFile(config.pkcs11RootPinFile, random),
-    issuing: await secretFile(config.pkcs11PinFile, random),
-    securityOfficer: await secretFile(join(config.dataDir, "security-officer.pin"), random),
-  };
+/**
+ * Makes an evaluation's two tokens, with random PINs in files of mode 0400; what is there already stays. A token that is gone though keys
+ * are recorded in it is not made anew: an empty one in its place would hide that the keys are lost.
+ * @throws Fault `refusedToStart` when the issuing token is gone with its keys. The root's may be away: only a ceremony opens it.
+ */
+export async function provisionEvaluation(
+  { config, database, random }: { readonly config: Config; readonly database: Database; readonly random: Random },
+  options: ModuleOptions,
+): Promise<void> {
   const present = new Set((await listTokens(options)).map((token) => token.label));
   const missing = [
-    { label: config.pkcs11RootToken, userPin: pins.root },
-    { label: config.pkcs11Token, userPin: pins.issuing },
+    { label: config.pkcs11RootToken, pinFile: config.pkcs11RootPinFile },
+    { label: config.pkcs11Token, pinFile: config.pkcs11PinFile },
   ].filter(({ label }) => !present.has(label));
-  for (const { label, userPin } of missing) await initialiseToken({ ...options, label, soPin: pins.securityOfficer, userPin });
+  const lost = new Map<string, readonly KeyPair[]>();
+  for (const { label } of missing) {
+    const pairs = await database.transact((tx) => listKeyPairs(tx, label));
+    if (pairs.length > 0) lost.set(label, pairs);
+  }
+  if (lost.has(config.pkcs11Token)) throw await keysLost({ config, database }, [...lost.values()].flat());
+  for (const { label, pinFile } of missing.filter(({ label }) => !lost.has(label))) {
+    const userPin = await secretFile(pinFile, random);
+    const soPin = await secretFile(join(config.dataDir, "security-officer.pin"), random);
+    await initialiseToken({ ...options, label, soPin, userPin });
+  }
+}
+
+async function keysLost({ config, database }: { config: Config; database: Database }, pairs: readonly KeyPair[]): Promise<Fault> {
+  const authorities = await openAuthorities(database, config.statusUrl);
+  const keys = pairs.map(({ name, reference }) => `${keyText(authorities, name)} is not on the token ${reference.token}`);
+  const detail = `no token has the label ${config.pkcs11Token}: ${keys.join("; ")}`;
+  return new Fault(
+    "refusedToStart",
+    `${detail}. Put the files of ${join(config.dataDir, "tokens")} back, or begin anew with an empty data directory and database`,
+  );
 }
 
 /**

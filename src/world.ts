@@ -45,7 +45,7 @@ export async function openWorld(config: Config, overrides: Overrides, stack: Asy
   await migrate(store);
   const database = overrides.database?.(store) ?? store;
   metrics.countFrom({ name: "chancery_database_round_trips_total", help: "Round trips to PostgreSQL", read: () => store.roundTrips() });
-  if (config.env === "evaluation") await provisionEvaluation(config, await moduleOptions(config), random);
+  if (config.env === "evaluation") await provisionEvaluation({ config, database, random }, await moduleOptions(config));
   return { config, clock, random, events, metrics, node: hostname(), database };
 }
 

@@ -1,3 +1,5 @@
+import { checkToken } from "../custody/check.ts";
+import type { Custody } from "../custody/key-pair.ts";
 import { readKeyPair } from "../custody/store.ts";
 import type { Database } from "../database/connect.ts";
 import { Fault } from "../fault.ts";
@@ -19,4 +21,24 @@ export async function openAuthorities(database: Database, statusUrl: string): Pr
     return found;
   });
   return authorities(parts, statusUrl);
+}
+
+/**
+ * Holds the token against its records: every key recorded in it is bound, an authority's by the authority's name.
+ * @throws Fault `refusedToStart` that says of each key whether it is not on the token, or what of it is not as recorded.
+ */
+export async function requireKeys(custody: Custody, authorities: ReadonlyMap<string, Authority>): Promise<void> {
+  const { unusable } = await checkToken(custody);
+  if (unusable.length === 0) return;
+  const { token } = custody.hsm;
+  const found = unusable.map(({ name, kind, detail }) => {
+    const key = keyText(authorities, name);
+    return kind === "absent" ? `${key} is not on the token ${token}` : `${key} on the token ${token} is not as recorded (${detail})`;
+  });
+  throw new Fault("refusedToStart", `${found.join("; ")}: restore the token, or the database that belongs to it`);
+}
+
+/** A key as an operator knows it: by its authority, which has the same name, where it is an authority's. */
+export function keyText(authorities: ReadonlyMap<string, Authority>, name: string): string {
+  return authorities.has(name) ? `the key of authority ${name}` : `the key ${name}`;
 }

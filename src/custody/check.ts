@@ -1,17 +1,19 @@
-import { bindKeyPair } from "./binding.ts";
+import { type BindingProblem, bindKeyPair } from "./binding.ts";
 import { generateKeyPair } from "./generate.ts";
 import type { Custody } from "./key-pair.ts";
 import { listIntents, listKeyPairs } from "./store.ts";
 
 /** What a token holds beside what is recorded. */
 export type TokenCheck = {
-  /** Names of recorded pairs that the token does not hold as they were recorded: they must not sign. */
-  readonly unusable: readonly string[];
+  /** Recorded pairs that the token does not hold as they were recorded: they must not sign. */
+  readonly unusable: readonly UnusableKey[];
   /** CKA_ID of private keys that no record names. They are reported, never deleted. */
   readonly unknown: readonly string[];
   /** Names of pairs whose generation was interrupted, or is under way elsewhere. They are no pairs yet, and nothing signs with them. */
   readonly pending: readonly string[];
 };
+
+export type UnusableKey = BindingProblem & { readonly name: string };
 
 /**
  * Holds a token against its records, at the start: every recorded pair is bound, and keys that nobody recorded are reported. Generations
@@ -28,8 +30,11 @@ export async function checkToken(custody: Custody): Promise<TokenCheck> {
   }
   for (const name of pending) events.tell("warn", "key.pending", { token: hsm.token, name });
   const keyPairs = await database.transact((tx) => listKeyPairs(tx, hsm.token));
-  const unusable: string[] = [];
-  for (const keyPair of keyPairs) if (!(await bindKeyPair(custody, keyPair))) unusable.push(keyPair.name);
+  const unusable: UnusableKey[] = [];
+  for (const keyPair of keyPairs) {
+    const problem = await bindKeyPair(custody, keyPair);
+    if (problem) unusable.push({ name: keyPair.name, ...problem });
+  }
   const unknown = await unknownKeys(custody);
   for (const ckaId of unknown) events.tell("warn", "key.unknown", { token: hsm.token, ckaId });
   return { unusable, unknown, pending };

@@ -154,10 +154,14 @@ async function destroyUnlessOurs(custody: Custody, name: string, ckaId: string):
 }
 
 async function bound(custody: Custody, keyPair: KeyPair): Promise<KeyPair> {
-  if (await bindKeyPair(custody, keyPair)) return keyPair;
+  const problem = await bindKeyPair(custody, keyPair);
+  if (!problem) return keyPair;
+  const { name, reference } = keyPair;
   throw new Fault(
     "refusedToStart",
-    `key ${keyPair.name} in token ${keyPair.reference.token} is not the one that was recorded; the log says why`,
+    problem.kind === "absent"
+      ? `key ${name} is not on the token ${reference.token}: restore the token, or the database that belongs to it`
+      : `key ${name} on the token ${reference.token} is not the one that was recorded: ${problem.detail}`,
   );
 }
 
