@@ -25,6 +25,7 @@ const hsm = await openHsm(
     softHsmConf: conf,
     production: false,
     administration: true,
+    optionNames: { module: "module", token: "token", pinFile: "pin" },
   },
   { events: silent },
 );

@@ -6,6 +6,7 @@ import { startEmbedded } from "./database/embedded.ts";
 import { migrate } from "./database/migrate.ts";
 import { Fault } from "./fault.ts";
 import { openHsm } from "./hsm/client.ts";
+import type { TokenOptionNames } from "./hsm/supervisor.ts";
 import { openEvents } from "./observe/events.ts";
 import { openLog } from "./observe/log.ts";
 import { type Metrics, openMetrics } from "./observe/metrics.ts";
@@ -63,9 +64,8 @@ export type TokenUse = "issuing" | "issuing, administration" | "root, administra
 /** Opens a token in a host of its own. @throws Fault `refusedToStart` that names the option to correct. */
 export async function openToken({ config, events }: Pick<World, "config" | "events">, use: TokenUse): Promise<Hsm> {
   const root = use === "root, administration";
-  const pin = root
-    ? await readPin(config.pkcs11RootPinFile, "CHANCERY_PKCS11_ROOT_PIN_FILE")
-    : await readPin(config.pkcs11PinFile, "CHANCERY_PKCS11_PIN_FILE");
+  const optionNames = root ? rootOptionNames : issuingOptionNames;
+  const pin = await readPin(root ? config.pkcs11RootPinFile : config.pkcs11PinFile, optionNames.pinFile);
   return await openHsm(
     {
       ...(await moduleOptions(config)),
@@ -76,10 +76,23 @@ export async function openToken({ config, events }: Pick<World, "config" | "even
       queueLimit: 2_048,
       production: config.env === "production",
       administration: use !== "issuing",
+      optionNames,
     },
     { events },
   );
 }
+
+const issuingOptionNames: TokenOptionNames = {
+  module: "CHANCERY_PKCS11_MODULE",
+  token: "CHANCERY_PKCS11_TOKEN",
+  pinFile: "CHANCERY_PKCS11_PIN_FILE",
+};
+
+const rootOptionNames: TokenOptionNames = {
+  module: "CHANCERY_PKCS11_MODULE",
+  token: "CHANCERY_PKCS11_ROOT_TOKEN",
+  pinFile: "CHANCERY_PKCS11_ROOT_PIN_FILE",
+};
 
 function openObservation(config: Config, overrides: Overrides): { clock: Clock; events: Events; metrics: Metrics } {
   const clock = overrides.clock ?? systemClock;

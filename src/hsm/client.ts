@@ -4,6 +4,7 @@ import type { FoundKey, Hsm, HsmHealth, KeyReference, KeySpecification, Priority
 import { Dispatcher } from "./dispatcher.ts";
 import { HealthWatch } from "./health-watch.ts";
 import { keyLabel } from "./key-label.ts";
+import type { TokenOptionNames } from "./supervisor.ts";
 
 export type HsmOptions = {
   /** Path of the PKCS#11 module. */
@@ -24,6 +25,8 @@ export type HsmOptions = {
   readonly production: boolean;
   /** Whether keys may be generated and destroyed: for ceremonies. False unless said; the host refuses both then. */
   readonly administration?: boolean;
+  /** The operator's options for this token, for refusals. */
+  readonly optionNames: TokenOptionNames;
 };
 
 /**

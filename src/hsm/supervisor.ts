@@ -16,8 +16,12 @@ export type HostListener = {
   lost(): void;
 };
 
+/** The options that the operator sets for one token, as a refusal names them. */
+export type TokenOptionNames = { readonly module: string; readonly token: string; readonly pinFile: string };
+
 export type SupervisorOptions = {
   readonly opening: Opening;
+  readonly optionNames: TokenOptionNames;
   readonly softHsmConf?: string;
   readonly openDeadlineMs: number;
   readonly production: boolean;
@@ -65,7 +69,7 @@ export class Supervisor {
     if (result.frame === "opened") return;
     this.#stopping.abort();
     this.#host?.kill("SIGKILL");
-    throw new Fault("refusedToStart", `${result.detail}; ${remedies[result.failure]}`);
+    throw new Fault("refusedToStart", `${result.detail}; ${remedy(result.failure, this.#options.optionNames)}`);
   }
 
   call(id: number, call: HostCall): void {
@@ -216,9 +220,17 @@ const shortestBackoffMs = 100;
 const longestBackoffMs = 2000;
 const youngHostMs = 500;
 
-const remedies: Readonly<Record<OpeningFailure, string>> = {
-  module: "set CHANCERY_PKCS11_MODULE to the path of a PKCS#11 module",
-  token: "set CHANCERY_PKCS11_TOKEN to the label of the token",
-  pin: "put the token's PIN into the file that CHANCERY_PKCS11_PIN_FILE names",
-  device: "see that the token answers",
-};
+function remedy(failure: OpeningFailure, { module, token, pinFile }: TokenOptionNames): string {
+  switch (failure) {
+    case "module":
+      return `set ${module} to the path of a PKCS#11 module`;
+    case "token":
+      return `set ${token} to the label of the token`;
+    case "pin":
+      return `put the token's PIN into the file that ${pinFile} names`;
+    case "device":
+      return "see that the token answers";
+    default:
+      return failure satisfies never;
+  }
+}

@@ -7,6 +7,7 @@ import type { FreshDatabase } from "../support/database.ts";
 import { recordedEvents } from "../support/events.ts";
 import type { RecordedEvents } from "../support/events.ts";
 import type { FreshToken } from "../support/token.ts";
+import { optionNames } from "../hsm/signing-token.ts";
 
 /** A database and a token together, with real randomness, since several worlds may share both. */
 export type CustodyWorld = AsyncDisposable & { readonly custody: Custody; readonly events: RecordedEvents };
@@ -24,7 +25,7 @@ export async function openCustody({ url, token }: Place, administration = true):
   const events = recordedEvents();
   const database = stack.use(await openDatabase({ url, poolSize: 4 }, { events }));
   const { module, softHsmConf, label, pin } = token;
-  const limits = { sessions: 2, deadlineMs: 10_000, queueLimit: 1000, production: false, administration };
+  const limits = { sessions: 2, deadlineMs: 10_000, queueLimit: 1000, production: false, administration, optionNames };
   const hsm = stack.use(await openHsm({ module, softHsmConf, token: label, pin, ...limits }, { events }));
   const custody: Custody = {
     database,

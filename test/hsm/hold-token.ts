@@ -2,13 +2,13 @@
 import { text } from "node:stream/consumers";
 
 import { openHsm } from "../../src/hsm/client.ts";
-import { childProcesses, newKey } from "./signing-token.ts";
+import { childProcesses, newKey, optionNames } from "./signing-token.ts";
 
 const { module, token, softHsmConf } = JSON.parse(process.argv[2] ?? "{}");
 const events = { tell() {}, measure() {} };
 const pin = await text(process.stdin);
 const hsm = await openHsm(
-  { module, token, softHsmConf, pin, sessions: 2, deadlineMs: 5000, queueLimit: 100, production: false, administration: true },
+  { module, token, softHsmConf, pin, sessions: 2, deadlineMs: 5000, queueLimit: 100, production: false, administration: true, optionNames },
   { events },
 );
 await newKey(hsm);

@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 
 import { openHsm } from "../../src/hsm/client.ts";
 import type { HsmOptions } from "../../src/hsm/client.ts";
+import type { TokenOptionNames } from "../../src/hsm/supervisor.ts";
 import { spkiSha256, verificationKey } from "../../src/pki/algorithm.ts";
 import type { KeyAlgorithm, VerificationKey } from "../../src/pki/algorithm.ts";
 import type { Hsm, KeyReference, Purpose } from "../../src/ports/hsm.ts";
@@ -12,12 +13,19 @@ import type { FreshToken } from "../support/token.ts";
 /** A token opened by the client, and what it told. */
 export type OpenHsm = AsyncDisposable & { readonly hsm: Hsm; readonly events: RecordedEvents };
 
+/** The options that a refusal to open a test's token names. */
+export const optionNames: TokenOptionNames = {
+  module: "CHANCERY_PKCS11_MODULE",
+  token: "CHANCERY_PKCS11_TOKEN",
+  pinFile: "CHANCERY_PKCS11_PIN_FILE",
+};
+
 /** Opens a token through its host. */
 export async function openToken(token: FreshToken, options: Partial<HsmOptions> = {}): Promise<OpenHsm> {
   const events = recordedEvents();
   const { module, label, pin, softHsmConf } = token;
   const limits = { sessions: 4, deadlineMs: 5000, queueLimit: 20_000 };
-  const defaults = { module, token: label, pin, softHsmConf, ...limits, production: false, administration: true };
+  const defaults = { module, token: label, pin, softHsmConf, ...limits, production: false, administration: true, optionNames };
   const hsm = await openHsm({ ...defaults, ...options }, { events });
   return { hsm, events, [Symbol.asyncDispose]: () => hsm[Symbol.asyncDispose]() };
 }
