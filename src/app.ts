@@ -25,6 +25,7 @@ import { type ServiceCertificate, serviceCertificate } from "./jobs/service-cert
 import { canonicalIpAddress, type GeneralName } from "./pki/general-name.ts";
 import { builtInProfiles } from "./pki/profile.ts";
 import type { Hsm } from "./ports/hsm.ts";
+import { processIdentity } from "./process-identity.ts";
 import { openToken, openWorld, type Overrides, type World } from "./world.ts";
 
 /** A running service. Disposing it drains the listeners, ends the jobs, and closes token and database, in this order. */
@@ -57,7 +58,6 @@ export async function build(config: Config, overrides: Overrides = {}): Promise<
   const token = stack.use(await openToken(world, "issuing"));
   const hsm = overrides.hsm?.(token) ?? token;
   const authorities = await openAuthorities(database, config.statusUrl);
-  const ca = await openCa({ ...world, hsm, authorities, ownHost: ownHost(config), guard: tokenGuard });
   await requireKeys({ ...world, hsm }, authorities);
   await watchHealth(database, hsm);
   world.metrics.measureFrom({
@@ -66,6 +66,7 @@ export async function build(config: Config, overrides: Overrides = {}): Promise<
     labels: { token: hsm.token },
     read: () => hsm.health().ageSeconds,
   });
+  const ca = await openCa({ ...world, hsm, authorities, ownHost: ownHost(config), guard: tokenGuard });
   ca.timekeeper.compared(await database.clockSkewSeconds());
   const access = openAccess(world);
   await writeTrust(config, ca);
@@ -176,6 +177,7 @@ function openDoors({ config, random, events, metrics, database }: World, { ca, a
     ],
     statusChecks: [{ name: "authorities", run: () => ({ ready: ca.authorities.size > 0, detail: `${ca.authorities.size} in memory` }) }],
     metrics: () => metrics.render(),
+    instance: processIdentity(process.pid),
   };
 }
 

@@ -100,7 +100,9 @@ class TokenClient implements Hsm {
     if (ageSeconds !== undefined) this.#events.measure("chancery_hsm_health_age_seconds", ageSeconds, { token: this.token });
     const problem = this.#dispatcher.problem ?? this.#healthProblem(ageSeconds);
     const { queued, sessions } = this.#dispatcher;
-    return { ready: problem === undefined, detail: problem === undefined ? "" : `token ${this.token}: ${problem}`, queued, sessions };
+    const said = problem ?? `it signs, with ${sessions === 1 ? "one session" : `${sessions} sessions`}`;
+    const age = ageSeconds === undefined ? {} : { ageSeconds };
+    return { ready: problem === undefined, detail: `token ${this.token}: ${said}`, ...age, queued, sessions };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -59,6 +59,8 @@ export type StatusDoors = Pick<RestDoors, "authorities">;
 
 /** What the ops listener needs. */
 export type OpsDoors = {
+  /** Which process this is: what stands in the lock of its data directory. Names no path. */
+  readonly instance: string;
   /** What must hold for certificates to be issued. */
   readonly issueChecks: readonly Check[];
   /** What must hold for the status listener to answer. */

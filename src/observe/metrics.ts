@@ -8,6 +8,13 @@ export type Metrics = {
   readonly measure: (metric: MetricName, value: number, labels: Readonly<Record<string, string>>) => void;
   /** A total that another part keeps: read anew whenever somebody scrapes. Once for each name. */
   readonly countFrom: (total: { readonly name: string; readonly help: string; readonly read: () => number }) => void;
+  /** A value that another part keeps: read anew whenever somebody scrapes, and left out while there is none. Once for each name. */
+  readonly measureFrom: (value: {
+    readonly name: string;
+    readonly help: string;
+    readonly labels: Readonly<Record<string, string>>;
+    readonly read: () => number | undefined;
+  }) => void;
   /** Everything in Prometheus' text format, the process's own figures included. */
   readonly render: () => Promise<{ readonly contentType: string; readonly text: string }>;
 };
@@ -32,7 +39,6 @@ const measured: Readonly<Record<MetricName, Measured>> = {
   chancery_hsm_wait_seconds: { help: "Time that a call waited for a session", labels: ["token", "priority"], buckets: seconds },
   chancery_hsm_queue_depth: { help: "Calls that wait for a session", labels: ["token"] },
   chancery_hsm_sessions: { help: "Open sessions", labels: ["token"] },
-  chancery_hsm_health_age_seconds: { help: "Time since the health text was last signed and verified", labels: ["token"] },
   chancery_database_seconds: { help: "Time of a query or transaction", labels: ["kind"], buckets: seconds },
   chancery_database_group_size: { help: "Acts that shared one commit", labels: ["name"], buckets: [1, 2, 4, 8, 16, 32, 64] },
   chancery_issuance_seconds: {
@@ -68,6 +74,14 @@ export function openMetrics(): Metrics {
         this.inc(read());
       };
       void new Counter({ name, help, registers: [registry], collect });
+    },
+    measureFrom: ({ name, help, labels, read }) => {
+      const collect = function (this: Gauge): void {
+        const value = read();
+        if (value === undefined) this.reset();
+        else this.set({ ...labels }, value);
+      };
+      void new Gauge({ name, help, labelNames: Object.keys(labels), registers: [registry], collect });
     },
     render: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
   };

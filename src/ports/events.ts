@@ -47,7 +47,6 @@ export type MetricName =
   | "chancery_hsm_wait_seconds"
   | "chancery_hsm_queue_depth"
   | "chancery_hsm_sessions"
-  | "chancery_hsm_health_age_seconds"
   | "chancery_database_seconds"
   | "chancery_database_group_size"
   | "chancery_issuance_seconds"

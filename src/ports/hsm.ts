@@ -84,8 +84,10 @@ export type Hsm = AsyncDisposable & {
 
 export type HsmHealth = {
   readonly ready: boolean;
-  /** A sentence for the operator when not ready. */
+  /** A sentence for the operator: why not ready, or what shows that it is. */
   readonly detail: string;
+  /** Time since the last verified health signature was made; absent before the first. */
+  readonly ageSeconds?: number;
   readonly queued: number;
   readonly sessions: number;
 };

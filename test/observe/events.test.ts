@@ -34,7 +34,6 @@ describe("events are counted and logged (MON-3)", () => {
     { metric: "chancery_hsm_wait_seconds", shape: "histogram" },
     { metric: "chancery_hsm_queue_depth", shape: "gauge" },
     { metric: "chancery_hsm_sessions", shape: "gauge" },
-    { metric: "chancery_hsm_health_age_seconds", shape: "gauge" },
     { metric: "chancery_database_seconds", shape: "histogram" },
     { metric: "chancery_database_group_size", shape: "histogram" },
     { metric: "chancery_issuance_seconds", shape: "histogram" },

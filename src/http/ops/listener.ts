@@ -7,14 +7,14 @@ import type { Handler } from "../server.ts";
 const checkMs = 2_000;
 
 /**
- * The ops listener, plain HTTP, for orchestrators and Prometheus: `/livez` says that the process answers, `/readyz` and its parts whether
- * it can do its work, with the reason of each check; `/metrics` what it has counted. Readiness to give status stands apart from readiness
+ * The ops listener, plain HTTP, for orchestrators and Prometheus: `/livez` says that the process answers, and which one it is;
+ * `/readyz` and its parts whether it can do its work, with the reason of each check; `/metrics` what it has counted. Readiness to give status stands apart from readiness
  * to issue, since the one outlives database and HSM (O-3, O-4).
  */
 export function opsListener(doors: OpsDoors): Handler {
   const all = [...doors.issueChecks, ...doors.statusChecks.filter((check) => !doors.issueChecks.some(({ name }) => name === check.name))];
   const pages: Readonly<Record<string, () => PlainAnswer | Promise<PlainAnswer>>> = {
-    "/livez": () => json(200, { live: true }),
+    "/livez": () => json(200, { live: true, instance: doors.instance }),
     "/readyz": () => readiness(all),
     "/readyz/issue": () => readiness(doors.issueChecks),
     "/readyz/status": () => readiness(doors.statusChecks),

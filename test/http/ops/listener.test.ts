@@ -1,3 +1,5 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { loadConfig } from "../../../src/config.ts";
 import type { Hsm, HsmHealth } from "../../../src/ports/hsm.ts";
@@ -40,9 +42,11 @@ async function ask(path: string, method = "GET") {
 }
 
 describe("health (O-3)", () => {
-  test("/livez says that the process answers", async () => {
+  test("/livez says that the process answers, and which one: the one that the lock of its data directory names", async () => {
     const answer = await ask("/livez");
-    expect([answer.status, answer.json()]).toEqual([200, { live: true }]);
+    const instance = await readFile(join(ground.directory, "instance.lock"), "utf8");
+    expect([answer.status, answer.json()]).toEqual([200, { live: true, instance }]);
+    expect(instance).toMatch(new RegExp(`^${process.pid} `));
   });
 
   test("/readyz and its parts say what was checked", async () => {
@@ -51,7 +55,7 @@ describe("health (O-3)", () => {
       ready: true,
       checks: {
         database: { ready: true, detail: expect.any(String) },
-        hsm: expect.objectContaining({ ready: true }),
+        hsm: expect.objectContaining({ ready: true, detail: "token chancery-issuing: it signs, with 8 sessions" }),
         clock: { ready: true, detail: expect.any(String) },
         authorities: { ready: true, detail: "2 in memory" },
       },
@@ -104,6 +108,23 @@ describe("metrics", () => {
     expect(answer.text).toMatch(/^chancery_http_request_seconds_count\{door="rest",route="GET \/v1\/profiles",status="200"\} 1$/m);
     expect(answer.text).toMatch(/^chancery_events_total\{event="service\.started"\} 1$/m);
     expect(answer.text).toMatch(/^process_cpu_seconds_total /m);
+  });
+
+  test("the age of the last health signature is that of the scrape, whether or not anybody asks for readiness", async () => {
+    const age = async () => /^chancery_hsm_health_age_seconds\{token="chancery-issuing"\} (.*)$/m.exec((await ask("/metrics")).text)?.[1];
+    const health = { ready: true, detail: "", queued: 0, sessions: 1 };
+    try {
+      for (const ageSeconds of [3.25, 7.5]) {
+        hsmAway = { ...health, ageSeconds };
+        expect(await age()).toBe(String(ageSeconds));
+      }
+      hsmAway = health;
+      expect(await age()).toBeUndefined();
+    } finally {
+      hsmAway = undefined;
+    }
+    const [first, second] = [Number(await age()), Number(await age())];
+    expect(second).not.toBe(first);
   });
 });
 
