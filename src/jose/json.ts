@@ -29,6 +29,11 @@ export function readJson(bytes: Uint8Array): Json {
   return value;
 }
 
+/** Whether `value` is an object, and neither absent nor an array. */
+export function isJsonObject(value: Json | undefined): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
 type Reader = { readonly text: string; at: number };
 
 function decodeUtf8(bytes: Uint8Array): string {

@@ -1,6 +1,6 @@
 import { createPrivateKey, createPublicKey, sign, verify, type KeyObject } from "node:crypto";
 import { Fault } from "../fault.ts";
-import { bitLength, coordinateOctets, publicNumbers, spkiSha256 } from "./algorithm.ts";
+import { bitLength, publicNumbers, spkiSha256 } from "./algorithm.ts";
 import { publishedIn } from "./published-keys.ts";
 
 /**
@@ -24,8 +24,8 @@ export function keyViolations(spki: Uint8Array): string[] {
 }
 
 /**
- * Whether the modulus of an RSA key is a prime, so that its private key follows from the public one; false for EC keys. Asked only of keys
- * without `keyViolations`. Takes one modular exponentiation off the event loop, the same for every modulus of a size.
+ * Whether the modulus of an RSA key of up to 8192 bits is a prime, so that its private key follows from the public one; false for EC
+ * keys. Asked only of keys without `keyViolations`. Takes one modular exponentiation off the event loop, the same for every modulus of a size.
  *
  * It derives the private key that a prime modulus would have, d = e⁻¹ mod (n − 1), and sees whether a signature of that key verifies: for
  * a prime always (Fermat), for a product of two large primes never. `checkPrime` would take 64 to 128 exponentiations for a prime.
@@ -47,8 +47,8 @@ function signed(message: Uint8Array, key: KeyObject): Promise<Uint8Array> {
   return new Promise((resolve, reject) => sign("sha256", message, key, (error, signature) => (error ? reject(error) : resolve(signature))));
 }
 
-// The product of these primes is above 2^4096, so at least one of them does not divide n − 1.
-const exponents = primesBelow(2_900).slice(1);
+// The product of these primes is above 2^8192, so at least one of them does not divide n − 1.
+const exponents = primesBelow(5_900).slice(1);
 
 // The smallest odd prime e that does not divide n − 1, and d = (1 + k(n − 1)) / e for the k that makes it whole.
 function exponentsOfPrime(n: bigint): { readonly e: number; readonly d: bigint } {
@@ -68,34 +68,48 @@ function base64url(number: bigint): string {
   return Buffer.from(digits.length % 2 === 0 ? digits : `0${digits}`, "hex").toString("base64url");
 }
 
-// SEC 2 §2.4.2, §2.5.1: y² = x³ − 3x + b over the field of p elements; the cofactor is 1, so each point of the curve but infinity has order n.
+// SEC 2 §2.4.2, §2.5.1, §2.6.1: y² = x³ − 3x + b over the field of p elements; the cofactor is 1, so each point of the curve but infinity has order n.
 const curveParameters = {
   "P-256": {
+    octets: 32,
     p: 0xffffffff00000001000000000000000000000000ffffffffffffffffffffffffn,
     b: 0x5ac635d8aa3a93e7b3ebbd55769886bc651d06b0cc53b0f63bce3c3e27d2604bn,
   },
   "P-384": {
+    octets: 48,
     p: 0xfffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffeffffffff0000000000000000ffffffffn,
     b: 0xb3312fa7e23ee7e4988e056be3f82d19181d9c6efe8141120314088f5013875ac656398d8a2ed19d2a85c8edd3ec2aefn,
   },
+  "P-521": {
+    octets: 66,
+    p: 2n ** 521n - 1n,
+    b: 0x51953eb9618e1c9a1f929a21a0b68540eea2da725b99b315f3b8b489918ef109e156193951ec7e937b1652c0bd3bb1bf073573df883d2c34f1ef451fd46b503f00n,
+  },
 } as const;
 
-function pointViolations(curve: "P-256" | "P-384", point: Uint8Array): string[] {
-  const octets = coordinateOctets[curve];
+/**
+ * Why we take no key with this point of an EC key: one sentence, or none. Good is an uncompressed point (0x04, X, Y) of the curve.
+ * @see RFC 5480 §2.2, SEC 1 §3.2.2.1
+ */
+export function pointViolations(curve: "P-256" | "P-384" | "P-521", point: Uint8Array): string[] {
+  const { octets, p, b } = curveParameters[curve];
   if (point.length === 1 && point[0] === 0) return ["the public key is the point at infinity"];
   if (point[0] === 2 || point[0] === 3) return ["the public key is a compressed point; only uncompressed ones are accepted"];
   if (point[0] !== 4 || point.length !== 1 + 2 * octets) return [`the public key is not an uncompressed point of ${curve}`];
-  const { p, b } = curveParameters[curve];
   const x = integer(point.subarray(1, 1 + octets));
   const y = integer(point.subarray(1 + octets));
   if (x >= p || y >= p) return [`the public key has a coordinate that is not below the prime of ${curve}`];
   return (y * y - (x * x * x - 3n * x + b)) % p === 0n ? [] : [`the public key is not a point of ${curve}`];
 }
 
-function rsaViolations(modulus: Uint8Array, exponent: Uint8Array): string[] {
+/**
+ * Why we take no RSA key with these numbers, each big-endian without leading zeros: one sentence for each rule that it breaks.
+ * @param maximumBits of the modulus: a certificate's key has up to 4096.
+ */
+export function rsaViolations(modulus: Uint8Array, exponent: Uint8Array, maximumBits = 4096): string[] {
   const bits = bitLength(modulus);
   // Before any arithmetic: a modulus of 65,536 bits costs nothing but this.
-  if (bits < 2048 || bits > 4096) return [`the RSA modulus has ${bits} bits; 2048 to 4096 are accepted`];
+  if (bits < 2048 || bits > maximumBits) return [`the RSA modulus has ${bits} bits; 2048 to ${maximumBits} are accepted`];
   const n = integer(modulus);
   const e = exponent.length <= 8 ? integer(exponent).toString() : `of ${bitLength(exponent)} bits`;
   const factor = smallFactor(n);
