@@ -4,7 +4,9 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { run } from "./cli/program.ts";
-import type { Trials } from "./cli/shell.ts";
+import type { RecordedKey, Trials } from "./cli/shell.ts";
+import type { Config } from "./config.ts";
+import type { Database } from "./database/connect.ts";
 
 // A reader that has seen enough, such as `head`, closes the pipe: that is no failure.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
@@ -26,8 +28,8 @@ function openTrials(): Trials {
   return {
     async tokens(config) {
       const [{ listTokens }, { moduleOptions }] = await Promise.all([import("./hsm/token.ts"), import("./provision.ts")]);
-      if (config.env !== "evaluation" || existsSync(config.dataDir)) return listTokens(await moduleOptions(config));
-      // A trial makes no data directory: the module of an evaluation that has none yet looks for tokens in an empty one.
+      if (config.env !== "evaluation" || existsSync(join(config.dataDir, "tokens"))) return listTokens(await moduleOptions(config));
+      // A trial makes no directory: the module of an evaluation that has none for its tokens yet looks for them in an empty one.
       const empty = await mkdtemp(join(tmpdir(), "chancery-"));
       try {
         return await listTokens(await moduleOptions({ ...config, dataDir: empty }));
@@ -57,7 +59,20 @@ function openTrials(): Trials {
         { url, poolSize: config.databasePool, production: config.env === "production" },
         { events },
       );
-      return { warnings, skewSeconds: await database.clockSkewSeconds(), pendingMigrations: await pendingMigrations(database) };
+      const pending = await pendingMigrations(database);
+      const keys = pending.length > 0 ? undefined : await recordedKeys(config, database);
+      return { warnings, skewSeconds: await database.clockSkewSeconds(), pendingMigrations: pending, keys };
     },
   };
+}
+
+/** The keys of the issuing token, each by its authority where it is one's. */
+async function recordedKeys({ pkcs11Token, statusUrl }: Config, database: Database): Promise<RecordedKey[]> {
+  const [{ keyText, openAuthorities }, { listKeyPairs }] = await Promise.all([
+    import("./ca/open-authorities.ts"),
+    import("./custody/store.ts"),
+  ]);
+  const authorities = await openAuthorities(database, statusUrl);
+  const pairs = await database.transact((tx) => listKeyPairs(tx, pkcs11Token));
+  return pairs.map(({ name, reference }) => ({ name: keyText(authorities, name), ckaId: reference.ckaId }));
 }

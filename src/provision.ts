@@ -44,7 +44,7 @@ export async function provisionEvaluation(
     if (pairs.length > 0) lost.set(label, pairs);
   }
   if (lost.has(config.pkcs11Token)) throw await keysLost({ config, database }, [...lost.values()].flat());
-  for (const { label, pinFile } of missing.filter(({ label }) => !lost.has(label))) {
+  for (const { label, pinFile } of missing.filter((token) => !lost.has(token.label))) {
     const userPin = await secretFile(pinFile, random);
     const soPin = await secretFile(join(config.dataDir, "security-officer.pin"), random);
     await initialiseToken({ ...options, label, soPin, userPin });

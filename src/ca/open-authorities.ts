@@ -27,18 +27,18 @@ export async function openAuthorities(database: Database, statusUrl: string): Pr
  * Holds the token against its records: every key recorded in it is bound, an authority's by the authority's name.
  * @throws Fault `refusedToStart` that says of each key whether it is not on the token, or what of it is not as recorded.
  */
-export async function requireKeys(custody: Custody, authorities: ReadonlyMap<string, Authority>): Promise<void> {
+export async function requireKeys(custody: Custody, standing: ReadonlyMap<string, Authority>): Promise<void> {
   const { unusable } = await checkToken(custody);
   if (unusable.length === 0) return;
   const { token } = custody.hsm;
   const found = unusable.map(({ name, kind, detail }) => {
-    const key = keyText(authorities, name);
+    const key = keyText(standing, name);
     return kind === "absent" ? `${key} is not on the token ${token}` : `${key} on the token ${token} is not as recorded (${detail})`;
   });
   throw new Fault("refusedToStart", `${found.join("; ")}: restore the token, or the database that belongs to it`);
 }
 
 /** A key as an operator knows it: by its authority, which has the same name, where it is an authority's. */
-export function keyText(authorities: ReadonlyMap<string, Authority>, name: string): string {
-  return authorities.has(name) ? `the key of authority ${name}` : `the key ${name}`;
+export function keyText(standing: ReadonlyMap<string, Authority>, name: string): string {
+  return standing.has(name) ? `the key of authority ${name}` : `the key ${name}`;
 }

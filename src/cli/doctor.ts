@@ -12,7 +12,7 @@ export function addDoctor(program: Command, shell: Shell): void {
     usage: "doctor",
     summary: "check what the service needs, and say what is wrong",
     description:
-      "Check what the service needs: Node, options, data directory, PKCS#11 module, token, PIN, database, clock, ports, its certificate. Says what is wrong and what to do, and changes nothing. Exits with 1 when something is wrong. The PIN is tried only when no service runs and the token counts no failed try.",
+      "Check what the service needs: Node, options, data directory, PKCS#11 module, token, PIN, keys, database, clock, ports, its certificate. Says what is wrong and what to do, and changes nothing. Exits with 1 when something is wrong. The PIN is tried only when no service runs and the token counts no failed try.",
     examples: ["npx chancery doctor", "npx chancery doctor --config /etc/chancery.yaml --json"],
   })
     .option("--config <file>", "YAML file with options; the environment wins over it")
@@ -31,20 +31,22 @@ async function examine(shell: Shell, configFile: string | undefined): Promise<Fi
   const node = examineNode(process.versions.node);
   if (!config) return [node, ...findings];
 
-  const [{ askRunning, examineListeners }, { examineToken }, { examineDatabase }] = await Promise.all([
+  const [{ askOps, examineListeners }, { examineToken }, { examineDatabase }] = await Promise.all([
     import("./examine-listeners.ts"),
     import("./examine-token.ts"),
     import("./examine-database.ts"),
   ]);
-  const running = await askRunning(config);
+  const ops = await askOps(config);
+  const database = await examineDatabase(config, shell.trials, ops.running);
+  const token = await examineToken(config, shell.trials, { running: ops.running, keys: database.keys });
   return [
     node,
     ...findings,
     ...(await examineDataDirectory(config)),
-    await examinePinFile(config),
-    ...(await examineToken(config, shell.trials, running)),
-    ...(await examineDatabase(config, shell.trials, running)),
-    ...(await examineListeners(config, running)),
+    await examinePinFile(config, token.made),
+    ...token.findings,
+    ...database.findings,
+    ...(await examineListeners(config, ops)),
     await examineServiceCertificate(config, shell.now()),
   ];
 }

@@ -4,34 +4,39 @@ import type { Config } from "../config.ts";
 import { Fault } from "../fault.ts";
 import type { Running } from "./examine-listeners.ts";
 import type { Finding } from "./finding.ts";
-import type { Trials } from "./shell.ts";
+import type { RecordedKey, Trials } from "./shell.ts";
 
 /** Beyond this the service signs nothing, so that two machines do not issue with times that contradict each other. */
 const toleratedSkewSeconds = 5;
 
+/** What was found of the database, and the keys that it records in the issuing token; `keys` is absent where it could not be asked for them. */
+export type DatabaseExamination = { readonly findings: readonly Finding[]; readonly keys?: readonly RecordedKey[] | undefined };
+
 /** The database: reachable, durable, migrated, its clock ours. The embedded one is asked through the service that runs it. */
-export async function examineDatabase(config: Config, trials: Trials, running: Running | undefined): Promise<Finding[]> {
+export async function examineDatabase(config: Config, trials: Trials, running: Running | undefined): Promise<DatabaseExamination> {
   if (config.databaseUrl !== undefined) return examineServer(config, config.databaseUrl, trials);
-  if (!running) return [await examineEmbedded(config.dataDir)];
-  return running.checks
+  if (!running) return examineEmbedded(config.dataDir);
+  const findings = running.checks
     .filter(({ name }) => name !== "hsm")
-    .map(({ name, ready, detail }) => ({ check: name, verdict: ready ? "ok" : "wrong", detail }));
+    .map(({ name, ready, detail }): Finding => ({ check: name, verdict: ready ? "ok" : "wrong", detail }));
+  return { findings };
 }
 
-async function examineServer(config: Config, url: string, trials: Trials): Promise<Finding[]> {
+async function examineServer(config: Config, url: string, trials: Trials): Promise<DatabaseExamination> {
   const check = "database";
   try {
-    const { warnings, skewSeconds, pendingMigrations } = await trials.database(config, url);
-    return [
+    const { warnings, skewSeconds, pendingMigrations, keys } = await trials.database(config, url);
+    const findings: Finding[] = [
       { check, verdict: "ok", detail: "reachable, fsync on" },
       ...warnings.map((detail): Finding => ({ check, verdict: "warning", detail })),
       clockFinding(skewSeconds),
       migrationsFinding(pendingMigrations),
     ];
+    return { findings, keys };
   } catch (error) {
     if (!(error instanceof Fault)) throw error;
     const remedy = error.code === "databaseUnavailable" ? ": start the database, or correct DATABASE_URL" : "";
-    return [{ check, verdict: "wrong", detail: `${error.detail}${remedy}` }];
+    return { findings: [{ check, verdict: "wrong", detail: `${error.detail}${remedy}` }] };
   }
 }
 
@@ -57,7 +62,7 @@ function migrationsFinding(pending: readonly string[]): Finding {
       };
 }
 
-async function examineEmbedded(dataDir: string): Promise<Finding> {
+async function examineEmbedded(dataDir: string): Promise<DatabaseExamination> {
   const check = "database";
   const cluster = join(dataDir, "postgres", "data");
   const version = await readFile(join(cluster, "PG_VERSION"), "utf8").then(
@@ -65,6 +70,6 @@ async function examineEmbedded(dataDir: string): Promise<Finding> {
     () => undefined,
   );
   return version === undefined
-    ? { check, verdict: "ok", detail: "embedded PostgreSQL, not there yet: the first start makes it" }
-    : { check, verdict: "ok", detail: `embedded PostgreSQL ${version} in ${cluster}; it runs while the service does` };
+    ? { findings: [{ check, verdict: "ok", detail: "embedded PostgreSQL, not there yet: the first start makes it" }], keys: [] }
+    : { findings: [{ check, verdict: "ok", detail: `embedded PostgreSQL ${version} in ${cluster}; it runs while the service does` }] };
 }

@@ -1,3 +1,4 @@
+import { X509Certificate } from "node:crypto";
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { get } from "node:http";
@@ -7,35 +8,48 @@ import { connect as connectTls } from "node:tls";
 import type { Address, Config } from "../config.ts";
 import type { Finding } from "./finding.ts";
 
-/** What the running service of this data directory says about itself; undefined when none of our listeners answers. */
+/** What the running service of this data directory says about itself. */
 export type Running = { readonly checks: readonly { readonly name: string; readonly ready: boolean; readonly detail: string }[] };
+
+/** Who answers on the ops port: the service of this data directory, or the process of a service that has another one. */
+export type OpsAnswer = { readonly running?: Running; readonly strangerPid?: string };
 
 const answerWithinMs = 3000;
 
-/** Asks the ops listener for every condition of readiness. */
-export async function askRunning({ opsListen }: Config): Promise<Running | undefined> {
-  const answer = await httpGet(opsListen, "/readyz");
-  const checks = checksOf(answer?.body ?? "");
-  return checks.length === 0 ? undefined : { checks };
+/** Asks the ops listener which process it is, and where that is the one that holds our data directory, for every condition of readiness. */
+export async function askOps({ opsListen, dataDir }: Config): Promise<OpsAnswer> {
+  const instance = instanceOf((await httpGet(opsListen, "/livez"))?.body.toString("utf8") ?? "");
+  if (instance === undefined) return {};
+  const holder = await readFile(join(dataDir, "instance.lock"), "utf8").catch(() => undefined);
+  if (instance !== holder) return { strangerPid: instance.split(" ")[0] ?? "" };
+  return { running: { checks: checksOf((await httpGet(opsListen, "/readyz"))?.body.toString("utf8") ?? "") } };
 }
 
 /** The three ports: free, held by our own running service, or held by somebody else. */
-export async function examineListeners(config: Config, running: Running | undefined): Promise<Finding[]> {
+export async function examineListeners(config: Config, { running, strangerPid }: OpsAnswer): Promise<Finding[]> {
   const { listen, statusListen, opsListen, dataDir } = config;
-  const root = await readFile(join(dataDir, "root.pem"), "utf8").catch(() => undefined);
-  const isOurs = {
-    listen: async () => root !== undefined && (await leadsTo(listen, root)),
-    status: async () => (await httpGet(statusListen, "/ca/root-1.cer"))?.status === 200,
-    ops: async () => running !== undefined,
-  };
+  const root = certificateOf(await readFile(join(dataDir, "root.pem"), "utf8").catch(() => ""));
+  const ofOurAuthority = async (serves: Promise<boolean>): Promise<Holder> =>
+    !(await serves) ? "another process" : running ? "the running service" : "a service of the same authority, perhaps under other options";
+  const ops: Holder = running
+    ? "the running service"
+    : strangerPid === undefined
+      ? "another process"
+      : `a Chancery with another data directory, process ${strangerPid}`;
   return Promise.all([
-    examinePort("TLS port", listen, "CHANCERY_LISTEN", isOurs.listen),
-    examinePort("status port", statusListen, "CHANCERY_STATUS_LISTEN", isOurs.status),
-    examinePort("ops port", opsListen, "CHANCERY_OPS_LISTEN", isOurs.ops),
+    examinePort("TLS port", listen, "CHANCERY_LISTEN", () => ofOurAuthority(leadsTo(listen, root))),
+    examinePort("status port", statusListen, "CHANCERY_STATUS_LISTEN", () => ofOurAuthority(servesRoot(statusListen, root))),
+    examinePort("ops port", opsListen, "CHANCERY_OPS_LISTEN", () => Promise.resolve(ops)),
   ]);
 }
 
-async function examinePort(check: string, address: Address, variable: string, isOurs: () => Promise<boolean>): Promise<Finding> {
+type Holder =
+  | "the running service"
+  | "another process"
+  | "a service of the same authority, perhaps under other options"
+  | `a Chancery with another data directory, process ${string}`;
+
+async function examinePort(check: string, address: Address, variable: string, holder: () => Promise<Holder>): Promise<Finding> {
   const shown = addressText(address);
   const code = await listenError(address);
   if (code === undefined) return { check, verdict: "ok", detail: `${shown} is free` };
@@ -46,8 +60,9 @@ async function examinePort(check: string, address: Address, variable: string, is
       detail: `${shown} cannot be listened on (${code}): set ${variable} to an address of this machine and a port from 1024 on`,
     };
   }
-  if (await isOurs()) return { check, verdict: "ok", detail: `${shown} is held by the running service` };
-  return { check, verdict: "wrong", detail: `${shown} is held by another process: end it, or set ${variable} to another port` };
+  const held = await holder();
+  if (held === "the running service") return { check, verdict: "ok", detail: `${shown} is held by the running service` };
+  return { check, verdict: "wrong", detail: `${shown} is held by ${held}: end it, or set ${variable} to another port` };
 }
 
 async function listenError({ host, port }: Address): Promise<string | undefined> {
@@ -66,10 +81,18 @@ async function listenError({ host, port }: Address): Promise<string | undefined>
   }
 }
 
+/** Whether our root's certificate is served there. */
+async function servesRoot(address: Address, root: X509Certificate | undefined): Promise<boolean> {
+  const answer = root && (await httpGet(address, "/ca/root-1.cer"));
+  return answer?.status === 200 && answer.body.equals(root?.raw ?? Buffer.of());
+}
+
 /** Whether a TLS server stands there whose certificate leads to our root; its names are not looked at, the port is. */
-function leadsTo({ host, port }: Address, root: string): Promise<boolean> {
+function leadsTo({ host, port }: Address, root: X509Certificate | undefined): Promise<boolean> {
+  if (!root) return Promise.resolve(false);
+  const ca = root.toString();
   return new Promise((resolve) => {
-    const socket = connectTls({ host: reachable(host), port, ca: root, checkServerIdentity: () => undefined, timeout: answerWithinMs });
+    const socket = connectTls({ host: reachable(host), port, ca, checkServerIdentity: () => undefined, timeout: answerWithinMs });
     const end = (ours: boolean) => {
       socket.destroy();
       resolve(ours);
@@ -80,32 +103,50 @@ function leadsTo({ host, port }: Address, root: string): Promise<boolean> {
   });
 }
 
-function httpGet({ host, port }: Address, path: string): Promise<{ status: number; body: string } | undefined> {
+function httpGet({ host, port }: Address, path: string): Promise<{ status: number; body: Buffer } | undefined> {
   return new Promise((resolve) => {
     const request = get({ host: reachable(host), port, path, agent: false, timeout: answerWithinMs }, (response) => {
       const chunks: Buffer[] = [];
       response.on("data", (chunk: Buffer) => chunks.push(chunk));
       response.on("error", () => resolve(undefined));
-      response.on("end", () => resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString("utf8") }));
+      response.on("end", () => resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks) }));
     });
     request.on("timeout", () => request.destroy());
     request.on("error", () => resolve(undefined));
   });
 }
 
+/** The instance that a `/livez` names; undefined when no Chancery answers so. */
+function instanceOf(body: string): string | undefined {
+  const answer = parsed(body);
+  const instance = isRecord(answer) ? answer["instance"] : undefined;
+  return typeof instance === "string" && /^\d{1,10} \d{0,20}$/.test(instance) ? instance : undefined;
+}
+
 function checksOf(body: string): Running["checks"] {
-  let answer: unknown;
-  try {
-    answer = JSON.parse(body);
-  } catch {
-    return [];
-  }
+  const answer = parsed(body);
   const checks = isRecord(answer) && isRecord(answer["checks"]) ? Object.entries(answer["checks"]) : [];
   return checks.map(([name, verdict]) => ({
     name,
     ready: isRecord(verdict) && verdict["ready"] === true,
     detail: isRecord(verdict) && typeof verdict["detail"] === "string" ? verdict["detail"] : "no reason given",
   }));
+}
+
+function parsed(json: string): unknown {
+  try {
+    return JSON.parse(json);
+  } catch {
+    return undefined;
+  }
+}
+
+function certificateOf(pem: string): X509Certificate | undefined {
+  try {
+    return new X509Certificate(pem);
+  } catch {
+    return undefined;
+  }
 }
 
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {

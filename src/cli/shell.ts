@@ -18,8 +18,8 @@ export type Shell = {
 export type Trials = {
   /** Every token that the module shows. @throws Fault `refusedToStart` when the module does not load. */
   tokens(config: Config): Promise<readonly Token[]>;
-  /** Logs in once with the PIN of the PIN file, and closes the token. @throws Fault `refusedToStart`, `hsmUnavailable`. */
-  login(config: Config): Promise<void>;
+  /** Logs in once with the PIN of the PIN file, gives the CKA_ID of every private key, and closes the token. @throws Fault `refusedToStart`, `hsmUnavailable`. */
+  login(config: Config): Promise<readonly string[]>;
   /** @throws Fault `refusedToStart`, `databaseUnavailable`. */
   database(config: Config, url: string): Promise<DatabaseTrial>;
 };
@@ -42,7 +42,12 @@ export type DatabaseTrial = {
   readonly skewSeconds: number;
   /** Names of the migrations that are still to be applied. */
   readonly pendingMigrations: readonly string[];
+  /** The keys that are recorded in the issuing token; undefined while migrations are to be applied. */
+  readonly keys: readonly RecordedKey[] | undefined;
 };
+
+/** A key that the database says is in the token: `name` is what an operator knows it by, "the key of authority issuing-1". */
+export type RecordedKey = { readonly name: string; readonly ckaId: string };
 
 /** What a command has to say, once in each form: `--json` prints the document, everyone else reads the text. */
 export type Report = { readonly document: unknown; readonly text: string };

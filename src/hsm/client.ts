@@ -97,7 +97,6 @@ class TokenClient implements Hsm {
 
   health(): HsmHealth {
     const { ageSeconds } = this.#health;
-    if (ageSeconds !== undefined) this.#events.measure("chancery_hsm_health_age_seconds", ageSeconds, { token: this.token });
     const problem = this.#dispatcher.problem ?? this.#healthProblem(ageSeconds);
     const { queued, sessions } = this.#dispatcher;
     const said = problem ?? `it signs, with ${sessions === 1 ? "one session" : `${sessions} sessions`}`;

@@ -1,8 +1,11 @@
 import { once } from "node:events";
-import { chmod, mkdir, readdir, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readdir, readFile, rename, rm, rmdir, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import { beforeAll, expect, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
+import { build } from "../../src/app.ts";
+import { softHsmConf } from "../../src/hsm/softhsm.ts";
+import { initialiseToken, listTokens } from "../../src/hsm/token.ts";
 import { freshGround, type Ground } from "../support/service.ts";
 import { chanceryProcess, freePorts } from "./command-line.ts";
 import { chancery } from "./shell.ts";
@@ -96,3 +99,128 @@ test("without CHANCERY_ENV it checks what npm start would run, and says so", asy
   expect(exitCode).toBe(0);
   expect(stdout).toMatch(/^ok +options +checked as an evaluation/m);
 });
+
+const placeOf = ({ directory, env }: Pick<Ground, "directory" | "env">) => ({ cwd: directory, env });
+const wrong = (checks: readonly Check[]) => checks.filter(({ verdict }) => verdict === "wrong");
+
+describe("the token is lost and the database is kept", () => {
+  test(
+    "its directory is gone: doctor names the authority whose key is absent, a start refuses and makes no empty token, and all is well when it is back",
+    { timeout: 90_000 },
+    async () => {
+      await using ground = await freshGround();
+      expect((await chanceryProcess(["init"], placeOf(ground))).exitCode).toBe(0);
+      expect((await doctor(ground)).checks).toContainEqual({ check: "keys", verdict: "ok", detail: "2 on the token" });
+      const tokens = join(ground.directory, "tokens");
+      await rename(tokens, `${tokens}.away`);
+      const { exitCode, checks } = await doctor(ground);
+      expect(exitCode).toBe(1);
+      expect(wrong(checks)).toEqual([
+        {
+          check: "token",
+          verdict: "wrong",
+          detail: expect.stringMatching(/the key of authority issuing-1.*are not there.*put the files of/),
+        },
+      ]);
+      expect(await readdir(ground.directory)).not.toContain("tokens");
+
+      for (const command of ["serve", "init"]) {
+        const { exitCode: refused, stderr } = await chanceryProcess([command], placeOf(ground));
+        expect(refused).toBe(1);
+        expect(stderr).toContain("the key of authority issuing-1 is not on the token chancery-issuing");
+        expect(stderr).toContain("the key of authority root-1 is not on the token chancery-root");
+        expect(await readdir(tokens)).toEqual([]);
+      }
+
+      await rmdir(tokens);
+      await rename(`${tokens}.away`, tokens);
+      const healed = await doctor(ground);
+      expect({ exitCode: healed.exitCode, wrong: wrong(healed.checks) }).toEqual({ exitCode: 0, wrong: [] });
+    },
+  );
+
+  test(
+    "an empty token stands in its place: doctor and the start say that the authority's key is not on it",
+    { timeout: 90_000 },
+    async () => {
+      await using ground = await freshGround();
+      expect((await chanceryProcess(["init"], placeOf(ground))).exitCode).toBe(0);
+      await rm(join(ground.directory, "tokens"), { recursive: true });
+      const { pkcs11PinFile, pkcs11Token: label, pkcs11Module: module = "" } = ground.config;
+      const userPin = await readFile(pkcs11PinFile, "utf8");
+      await initialiseToken({ module, softHsmConf: await softHsmConf(ground.directory), label, soPin: "13579135", userPin });
+
+      const { exitCode, checks } = await doctor(ground);
+      expect(exitCode).toBe(1);
+      expect(wrong(checks)).toEqual([
+        {
+          check: "keys",
+          verdict: "wrong",
+          detail: expect.stringMatching(/not on the token chancery-issuing: .*the key of authority issuing-1/),
+        },
+      ]);
+      const { exitCode: refused, stderr } = await chanceryProcess(["serve"], placeOf(ground));
+      expect(refused).toBe(1);
+      expect(stderr).toContain("the key of authority issuing-1 is not on the token chancery-issuing");
+      expect(stderr).not.toContain("verify");
+    },
+  );
+
+  test(
+    "beside an embedded database that does not run, the ceremony's certificates show that there were keys",
+    { timeout: 90_000 },
+    async () => {
+      await using ground = await freshGround();
+      const { DATABASE_URL: _url, ...env } = ground.env;
+      const own = { ...ground, env };
+      expect((await chanceryProcess(["init"], placeOf(own))).exitCode).toBe(0);
+      expect((await doctor(own)).exitCode).toBe(0);
+      await rm(join(ground.directory, "tokens"), { recursive: true });
+      const { exitCode, checks } = await doctor(own);
+      expect(exitCode).toBe(1);
+      expect(wrong(checks)).toEqual([
+        {
+          check: "token",
+          verdict: "wrong",
+          detail: expect.stringContaining(`the keys of the authorities in ${ground.directory}/chain.pem`),
+        },
+      ]);
+      const { exitCode: refused, stderr } = await chanceryProcess(["serve"], placeOf(own));
+      expect(refused).toBe(1);
+      expect(stderr).toContain("the key of authority issuing-1 is not on the token chancery-issuing");
+    },
+  );
+
+  test(
+    "the root's token alone may be away: an evaluation starts without it, and makes no other in its place",
+    { timeout: 90_000 },
+    async () => {
+      await using ground = await freshGround();
+      await (await build(ground.config))[Symbol.asyncDispose]();
+      const conf = { module: ground.config.pkcs11Module ?? "", softHsmConf: join(ground.directory, "softhsm2.conf") };
+      const { serial = "" } = (await listTokens(conf)).find((token) => token.label === ground.config.pkcs11RootToken) ?? {};
+      // SoftHSM names a token's folder after its serial's end.
+      const tokens = join(ground.directory, "tokens");
+      const folder = (await readdir(tokens)).find((name) => name.replaceAll("-", "").endsWith(serial)) ?? "none";
+      await rm(join(tokens, folder), { recursive: true });
+      await rm(ground.config.pkcs11RootPinFile);
+      await (await build(ground.config))[Symbol.asyncDispose]();
+      expect((await listTokens(conf)).filter(({ initialised }) => initialised).map(({ label }) => label)).toEqual([
+        ground.config.pkcs11Token,
+      ]);
+    },
+  );
+});
+
+test(
+  "a PIN file that is gone while its token is there is wrong in an evaluation too: no start makes it anew",
+  { timeout: 60_000 },
+  async () => {
+    await using ground = await freshGround();
+    expect((await chanceryProcess(["init"], placeOf(ground))).exitCode).toBe(0);
+    await rm(ground.config.pkcs11PinFile);
+    const { exitCode, checks } = await doctor(ground);
+    expect(exitCode).toBe(1);
+    expect(checks).toContainEqual({ check: "PIN file", verdict: "wrong", detail: expect.stringContaining("CHANCERY_PKCS11_PIN_FILE") });
+  },
+);

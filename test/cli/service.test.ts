@@ -195,7 +195,7 @@ test("doctor beside the running service finds everything well, and does not try 
   expect(checks).toEqual(
     expect.arrayContaining([
       expect.objectContaining({ check: "PIN", detail: "tried by the running service" }),
-      expect.objectContaining({ check: "HSM", verdict: "ok" }),
+      expect.objectContaining({ check: "HSM", verdict: "ok", detail: "token chancery-issuing: it signs, with 8 sessions" }),
       expect.objectContaining({ check: "TLS port", detail: expect.stringContaining("held by the running service") }),
       expect.objectContaining({ check: "status port", detail: expect.stringContaining("held by the running service") }),
       expect.objectContaining({ check: "ops port", detail: expect.stringContaining("held by the running service") }),
@@ -204,6 +204,30 @@ test("doctor beside the running service finds everything well, and does not try 
     ]),
   );
 });
+
+test(
+  "doctor of another data directory does not take the service on its ports for its own, and says which process it is",
+  { timeout: 60_000 },
+  async () => {
+    const listeners = ["CHANCERY_LISTEN", "CHANCERY_STATUS_LISTEN", "CHANCERY_OPS_LISTEN"].map((name) => [name, ground.env[name] ?? ""]);
+    await using other = await freshGround(Object.fromEntries(listeners));
+    const { exitCode, stdout } = await chanceryProcess(["doctor", "--json"], { cwd: other.directory, env: other.env });
+    expect(exitCode).toBe(1);
+    const { checks } = JSON.parse(stdout);
+    const wrong = checks.filter(({ verdict }: { verdict: string }) => verdict === "wrong");
+    expect(wrong).toEqual([
+      { check: "TLS port", verdict: "wrong", detail: expect.stringContaining("is held by another process") },
+      { check: "status port", verdict: "wrong", detail: expect.stringContaining("is held by another process") },
+      {
+        check: "ops port",
+        verdict: "wrong",
+        detail: expect.stringContaining(`is held by a Chancery with another data directory, process ${service.child.pid}: end it`),
+      },
+    ]);
+    expect(stdout).not.toContain("tried by the running service");
+    expect(stdout).not.toContain(ground.directory);
+  },
+);
 
 test("a second service on the same data directory says who holds it and exits with 1", async () => {
   const { exitCode, stdout, stderr } = await chanceryProcess(["serve"], place);

@@ -100,6 +100,8 @@ async function statusIsServed(): Promise<void> {
   expect((await exchange(service.service.listeners.status, { path: "/ca/issuing-1.cer" })).status).toBe(200);
 }
 
+const age = async () => /^chancery_hsm_health_age_seconds\{token="chancery-issuing"\} (.*)$/m.exec((await ask("/metrics")).text)?.[1];
+
 describe("metrics", () => {
   test("/metrics has what was counted, in Prometheus' text format", async () => {
     await service.ask("/v1/profiles");
@@ -111,7 +113,6 @@ describe("metrics", () => {
   });
 
   test("the age of the last health signature is that of the scrape, whether or not anybody asks for readiness", async () => {
-    const age = async () => /^chancery_hsm_health_age_seconds\{token="chancery-issuing"\} (.*)$/m.exec((await ask("/metrics")).text)?.[1];
     const health = { ready: true, detail: "", queued: 0, sessions: 1 };
     try {
       for (const ageSeconds of [3.25, 7.5]) {
