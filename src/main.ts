@@ -38,11 +38,9 @@ function openTrials(): Trials {
       }
     },
     async login(config) {
-      const [{ openHsm }, { moduleOptions, readPin }] = await Promise.all([import("./hsm/client.ts"), import("./provision.ts")]);
-      const pin = await readPin(config.pkcs11PinFile, "CHANCERY_PKCS11_PIN_FILE");
-      const options = { ...(await moduleOptions(config)), token: config.pkcs11Token, pin, sessions: 1, deadlineMs: 5000, queueLimit: 1 };
-      const hsm = await openHsm({ ...options, production: config.env === "production" }, { events: { tell() {}, measure() {} } });
-      await hsm[Symbol.asyncDispose]();
+      const { openToken } = await import("./world.ts");
+      await using hsm = await openToken({ config, events: { tell() {}, measure() {} } }, "issuing");
+      return await hsm.list();
     },
     async database(config, url) {
       const [{ openDatabase }, { pendingMigrations }] = await Promise.all([

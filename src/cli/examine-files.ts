@@ -46,30 +46,6 @@ export async function examineDataDirectory({ dataDir }: Config): Promise<Finding
   return tokenMode === undefined ? [directory] : [directory, secretFinding("admin token", token, tokenMode)];
 }
 
-/** The admin's token in the data directory, where there is one: closed to others, and valid for more than a month. */
-export async function examineAdminToken(config: Config, trials: Trials, now: Date): Promise<Finding[]> {
-  const check = "admin token";
-  const file = join(config.dataDir, "admin.token");
-  const mode = await modeOf(file);
-  if (mode === undefined) return [];
-  const secret = secretFinding(check, file, mode);
-  if (secret.verdict !== "ok" || !(await isAllowed(file, constants.R_OK))) return [secret];
-  // What is wrong with the database is another check's to say.
-  const standing = await trials.adminToken(config).catch((error: unknown) => {
-    if (error instanceof Fault) return undefined;
-    throw error;
-  });
-  if (standing === undefined) return [secret];
-  const remedy = "`npx chancery token recover` on this machine writes a new one";
-  if (standing === "invalid") return [{ check, verdict: "warning", detail: `${file} holds no token that is valid: ${remedy}` }];
-  const days = Math.floor((standing.expiresAt.getTime() - now.getTime()) / 86_400_000);
-  return days < renewalDays
-    ? [{ check, verdict: "warning", detail: `the token in ${file} is valid for ${days} more days: ${remedy}` }]
-    : [{ ...secret, detail: `${secret.detail}, valid for ${days} more days` }];
-}
-
-const renewalDays = 30;
-
 /** A file with a PIN: there, and closed to others. An evaluation makes it with its token, and not for one that was made before (`tokenMade`). */
 export async function examinePinFile({ pkcs11PinFile, env }: Config, tokenMade: boolean): Promise<Finding> {
   const check = "PIN file";
