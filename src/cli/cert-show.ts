@@ -62,7 +62,11 @@ function certificateReport(certificate: IssuedCertificate): Report {
 
 async function showFile(shell: Shell, file: string, options: Options): Promise<void> {
   const path = resolve(shell.cwd, file);
-  const der = await certificateIn(path, await readFile(path));
+  const content = await readFile(path).catch((cause: unknown) => {
+    if (!(cause instanceof Error && "code" in cause && cause.code === "ENOENT")) throw cause;
+    throw new Fault("malformed", `${file} is neither a file nor a serial: a serial is 32 hex digits, colons allowed`, { cause });
+  });
+  const der = await certificateIn(path, content);
   if (options.der) return shell.out(der);
   const { encodePem } = await import("../pki/pem.ts");
   const pem = encodePem("CERTIFICATE", der);

@@ -1,8 +1,10 @@
 import { X509Certificate } from "node:crypto";
 import { join } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
+import type { Config } from "../config.ts";
 import type { KeyAlgorithm } from "../pki/algorithm.ts";
 import { addCommand } from "./command.ts";
+import { commandLine, shellWord } from "./command-line.ts";
 import { requestKeyAlgorithms } from "./key-algorithm.ts";
 import { readConfig } from "./read-config.ts";
 import { print, type Report, type Shell } from "./shell.ts";
@@ -58,8 +60,17 @@ async function init(
   const { subjectText: subject } = parseCertificate(root);
   return {
     document: { subject, sha256: fingerprint256.replaceAll(":", "").toLowerCase(), rootFile, adminTokenFile: adminToken },
-    text: `${members({ root: subject, sha256: fingerprint256, rootFile, adminToken })}next: npx chancery serve\n`,
+    text: `${members({ root: subject, sha256: fingerprint256, rootFile, adminToken })}next: ${serveCommand(shell, config, file)}\n`,
   };
+}
+
+/** The command to copy; it names what this one was told of environment and data directory. */
+function serveCommand(shell: Shell, { env, dataDir }: Config, configFile: string | undefined): string {
+  const variables = {
+    CHANCERY_ENV: shell.env["CHANCERY_ENV"] ? env : undefined,
+    CHANCERY_DATA_DIR: shell.env["CHANCERY_DATA_DIR"] ? dataDir : undefined,
+  };
+  return commandLine(variables, `npx chancery serve${configFile === undefined ? "" : ` --config ${shellWord(configFile)}`}`);
 }
 
 function parseOrganization(text: string): string {

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import type { Config } from "../config.ts";
 import { addCommand } from "./command.ts";
+import { commandLine, shellWord } from "./command-line.ts";
 import { readConfig } from "./read-config.ts";
 import { print, type Report, type Shell } from "./shell.ts";
 import { stopRequest } from "./stop-request.ts";
@@ -16,6 +17,7 @@ export function addServe(program: Command, shell: Shell): void {
       "Run the service until SIGTERM or Ctrl-C, which lets requests finish; a second one ends it at once. Logs go to stderr, one JSON object a line. Options come from the environment and --config.",
     examples: ["npx chancery serve --config /etc/chancery.yaml", "CHANCERY_ENV=evaluation npx chancery serve"],
   })
+    .addHelpText("after", productionOptions)
     .option("--config <file>", "YAML file with options in camelCase without prefix (listen: 0.0.0.0:9443); the environment wins over it")
     .action(async ({ config: file, json }: { config?: string; json?: boolean }) => {
       const config = await readConfig(shell, file);
@@ -63,14 +65,23 @@ Ctrl-C stops it. npx chancery doctor says what is wrong, npx chancery --help wha
 /** The command to copy; it names what differs from the command line's defaults. */
 function firstCertificate(shell: Shell, { baseUrl, dataDir }: Config): string {
   const own = dataDir === join(shell.checkout, "var");
-  const settings = [
-    ...(own ? [] : [`CHANCERY_DATA_DIR=${quoted(dataDir)} `]),
-    ...(baseUrl === "https://localhost:9443" ? [] : [`CHANCERY_BASE_URL=${quoted(baseUrl)} `]),
-  ];
-  return `${settings.join("")}npx chancery cert issue --name localhost --out ${own ? "./var/first" : quoted(join(dataDir, "first"))}`;
+  const variables = {
+    CHANCERY_DATA_DIR: own ? undefined : dataDir,
+    CHANCERY_BASE_URL: baseUrl === "https://localhost:9443" ? undefined : baseUrl,
+  };
+  return commandLine(
+    variables,
+    `npx chancery cert issue --name localhost --out ${own ? "./var/first" : shellWord(join(dataDir, "first"))}`,
+  );
 }
 
-/** One word of a POSIX shell. */
-function quoted(text: string): string {
-  return /^[\w./:@%+=-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
-}
+const productionOptions = `
+What production needs from the environment or --config (docs/OPERATIONS.md has every option, with its default):
+  CHANCERY_BASE_URL         https URL by which clients reach it
+  CHANCERY_STATUS_URL       http URL of the status listener, which stands in every certificate
+  DATABASE_URL              postgresql://user:password@host/database?sslmode=verify-full, or for a Unix socket
+                            postgresql:///database?host=/run/postgresql&user=user
+  CHANCERY_PKCS11_MODULE    path of the PKCS#11 module
+  CHANCERY_PKCS11_TOKEN     label of the token with the issuing keys
+  CHANCERY_PKCS11_PIN_FILE  file with its user PIN, mode 0400
+`;

@@ -35,6 +35,8 @@ test(
     const made = await chanceryProcess([...init, "--json"], place);
     expect(made.exitCode).toBe(0);
     const { rootFile, sha256, subject } = JSON.parse(made.stdout);
+    const again = await chancery(init, place);
+    expect(again.stdout).toContain(`\nnext: CHANCERY_ENV=evaluation CHANCERY_DATA_DIR=${ground.directory} npx chancery serve\n`);
     const root = new X509Certificate(await readFile(rootFile));
     expect(root.subject).toBe("C=GB\nO=Example Ltd\nCN=Example Ltd Root CA 1");
     expect(subject).toBe("CN=Example Ltd Root CA 1,O=Example Ltd,C=GB");
