@@ -46,7 +46,7 @@ export type Service = AsyncDisposable & {
 export async function build(config: Config, overrides: Overrides = {}): Promise<Service> {
   await using stack = new AsyncDisposableStack();
   const world = await openWorld(config, overrides, stack);
-  const { database, clock, events } = world;
+  const { database, events } = world;
   const addresses = listenAddresses(config);
   // Before the hierarchy is made: a status URL that somebody else serves would stand in it for ever.
   for (const address of Object.values(addresses)) await requireFree(address);
@@ -95,7 +95,6 @@ export async function build(config: Config, overrides: Overrides = {}): Promise<
     tls: tls.port,
     status: status.port,
     ops: ops.port,
-    at: clock.now().toISOString(),
   });
   stack.defer(() => events.tell("info", "service.stopping"));
 

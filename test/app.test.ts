@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { connect } from "node:tls";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { build } from "../src/app.ts";
+import type { Events } from "../src/ports/events.ts";
 import { freshGround, type Ground, opensslRequest, startService, type TestService } from "./support/service.ts";
 
 /** Serial and names of the certificate that the TLS listener shows. */
@@ -24,13 +25,21 @@ describe("the service's own certificate", () => {
   let offsetSeconds = 0;
   let ground: Ground;
   let chancery: TestService;
+  const told = new Map<string, Readonly<Record<string, unknown>>>();
   beforeAll(async () => {
     ground = await freshGround({ CHANCERY_BASE_URL: "https://ca.example.org" });
-    chancery = await startService({ clock: { now: () => new Date(Date.now() + offsetSeconds * 1000) } }, ground);
+    const clock = { now: () => new Date(Date.now() + offsetSeconds * 1000) };
+    const events = ({ measure }: Events): Events => ({ tell: (_level, event, fields = {}) => void told.set(event, fields), measure });
+    chancery = await startService({ clock, events }, ground);
   });
   afterAll(async () => {
     await chancery[Symbol.asyncDispose]();
     await ground[Symbol.asyncDispose]();
+  });
+
+  test("its start is told with environment and ports, and with no time beside the one of every line", () => {
+    const { tls, status, ops } = chancery.service.listeners;
+    expect(told.get("service.started")).toEqual({ env: "evaluation", tls: tls.port, status: status.port, ops: ops.port });
   });
 
   test("names the base URL's host and the loopback, and comes from the service's own intermediate", async () => {
