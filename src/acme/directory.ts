@@ -15,6 +15,7 @@ export type Directory = {
   /** Whether changed terms must be agreed to before a new order (RFC 8555 §7.3.3). */
   readonly renewedConsent: boolean;
   readonly website?: string;
+  readonly limits: Limits;
   /** Names that CAA records know this authority by (RFC 8659 §4.2). */
   readonly caaIdentities: readonly string[];
 };
@@ -29,6 +30,20 @@ export type IdentifierPolicy = {
   /** CIDR. */
   readonly ipRanges: readonly string[];
 };
+
+/** How much of something is taken before more is refused with `rateLimited`; no limit where one is absent. */
+export type Limits = {
+  /** By IPv4 address or IPv6 /48. */
+  readonly newAccountsPerAddress?: Limit;
+  readonly newOrdersPerAccount?: Limit;
+  /** By account and name. */
+  readonly failedValidations?: Limit;
+  /** By account and set of identifiers. */
+  readonly certificatesPerNames?: Limit;
+};
+
+/** A bucket of `count` that refills evenly in `seconds`. */
+export type Limit = { readonly count: number; readonly seconds: number };
 
 /** @see RFC 8555 §8.3, §8.4; RFC 8737 §3 */
 export type ChallengeType = "http-01" | "dns-01" | "tls-alpn-01";

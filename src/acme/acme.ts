@@ -1,0 +1,48 @@
+import type { Ca } from "../ca/ca.ts";
+import type { Database } from "../database/connect.ts";
+import { gather } from "../database/gather.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Events } from "../ports/events.ts";
+import type { Random } from "../ports/random.ts";
+import type { Validator } from "../ports/validator.ts";
+import { type Presented, recognise, type Recognised } from "./account-store.ts";
+import type { Directory } from "./directory.ts";
+import { type Nonces, openNonces } from "./nonce.ts";
+
+/** ACME and its world: the first argument of every use case here. */
+export type Acme = {
+  readonly database: Database;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly events: Events;
+  /** Which instance acts: stands in audit records and leases. */
+  readonly node: string;
+  readonly ca: Ca;
+  readonly validator: Validator;
+  readonly directories: ReadonlyMap<string, Directory>;
+  /** What every URL begins with, account URLs among them, which are identities. No trailing slash. */
+  readonly baseUrl: string;
+  readonly nonces: Nonces;
+  /** Spends a nonce and reads the account of a request; shares its statement with other requests of the moment. */
+  readonly recognise: (presented: Presented) => Promise<Recognised>;
+  /** For test suites of others: every challenge is found valid, nobody is asked. */
+  readonly alwaysValid: boolean;
+};
+
+/** What `openAcme` needs to know of the world. */
+export type AcmeWorld = Omit<Acme, "nonces" | "recognise">;
+
+/** Opens the nonces and binds the hot statement to the database. */
+export async function openAcme(world: AcmeWorld): Promise<Acme> {
+  const { database } = world;
+  return {
+    ...world,
+    nonces: await openNonces(world),
+    recognise: gather({ ask: (presented: readonly Presented[]) => database.read((sql) => recognise(sql, presented)) }),
+  };
+}
+
+/** 128 random bits in base64url: an id that nobody guesses (RFC 8555 §10.5). */
+export function drawId({ random }: Pick<Acme, "random">): string {
+  return Buffer.from(random.bytes(16)).toString("base64url");
+}

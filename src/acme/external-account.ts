@@ -1,0 +1,178 @@
+import { appendAudit } from "../audit/append.ts";
+import { auditRow } from "../audit/entry.ts";
+import { contains, parseNamespace } from "../access/namespace.ts";
+import type { Principal } from "../access/principal.ts";
+import { formatCursor, parseCursor } from "../database/cursor.ts";
+import { Fault } from "../fault.ts";
+import { encodeBase64url } from "../jose/base64url.ts";
+import { isJsonObject, type JsonObject, readJson } from "../jose/json.ts";
+import { type AccountKey, parseJwk } from "../jose/jwk.ts";
+import { type Jws, jwsFromJson } from "../jose/jws.ts";
+import { requireMacAlgorithm, verifyMac } from "../jose/mac.ts";
+import { type Acme, drawId } from "./acme.ts";
+import type { Directory } from "./directory.ts";
+import {
+  type ExternalAccountKeyRecord,
+  listExternalAccountKeyRows,
+  readMacKey,
+  recordExternalAccountKey,
+  recordExternalAccountKeyRevocation,
+} from "./external-account-store.ts";
+import { parseNamePattern, parseRange } from "./identifier-policy.ts";
+import { wholeSeconds } from "./time.ts";
+
+/** A binding that holds: whose accounts it makes, and the JWS as it was sent. */
+export type ExternalAccount = { readonly id: string; readonly namespace: string; readonly binding: JsonObject };
+
+/** One sentence for a key that is unknown, over, used up or revoked, and for a wrong MAC. */
+export const refusedBinding = "the external account binding is not accepted";
+
+/**
+ * The external account that a newAccount request is bound to (RFC 8555 §7.3.4); undefined where there is none and none is needed. Whether
+ * its key has uses left is decided when the account is recorded.
+ * @throws Fault `externalAccountRequired`; `malformed` for a JWS of another form; `badPublicKey` when it binds another key; `unauthorized`.
+ */
+export async function bindingOf(
+  acme: Acme,
+  directory: Directory,
+  { key, payload, url }: { readonly key: AccountKey; readonly payload: JsonObject; readonly url: string },
+): Promise<ExternalAccount | undefined> {
+  const binding = payload["externalAccountBinding"];
+  if (binding === undefined) {
+    if (!directory.externalAccountRequired) return undefined;
+    throw new Fault("externalAccountRequired", "newAccount needs an externalAccountBinding: an administrator makes its key");
+  }
+  if (!isJsonObject(binding)) throw new Fault("malformed", "externalAccountBinding is not a JSON object");
+  const jws = bindingJws(binding, url);
+  refuseOtherKey(jws, key);
+  const record = await acme.database.read((sql) => readMacKey(sql, jws.kid));
+  // A key that is not there is checked against as well, so that both refusals take the same time.
+  const verified = verifyMac(jws, record?.macKey ?? unknownKey);
+  if (!record || !verified || record.directory !== directory.name || !isUsable(record, acme.clock.now())) {
+    throw new Fault("unauthorized", refusedBinding);
+  }
+  return { id: record.id, namespace: record.namespace, binding };
+}
+
+const unknownKey = new Uint8Array(64);
+
+function bindingJws(binding: JsonObject, url: string): Jws & { readonly kid: string } {
+  const jws = jwsFromJson(binding);
+  const { alg, kid, nonce, url: bound } = jws.protected;
+  requireMacAlgorithm(alg);
+  if (nonce !== undefined) throw new Fault("malformed", "the external account binding has a nonce");
+  if (kid === undefined) throw new Fault("malformed", "the external account binding has no kid");
+  if (bound !== url) throw new Fault("malformed", "the url of the external account binding is not that of the request");
+  return { ...jws, kid };
+}
+
+function refuseOtherKey(jws: Jws, key: AccountKey): void {
+  const bound = parseJwk(readJson(jws.payload));
+  if (bound.thumbprint !== key.thumbprint) throw new Fault("badPublicKey", "the external account binding is for another key");
+}
+
+function isUsable({ revokedAt, expiresAt }: ExternalAccountKeyRecord, now: Date): boolean {
+  return revokedAt === undefined && (expiresAt === undefined || now < expiresAt);
+}
+
+/** What is asked of a new external account key. `usesAllowed` absent: one account; null: any number. */
+export type ExternalAccountKeyRequest = {
+  readonly namespace: string;
+  readonly directory: string;
+  readonly usesAllowed?: number | null | undefined;
+  /** As `IdentifierPolicy` has them; absent: whatever the directory allows. */
+  readonly names?: readonly string[] | undefined;
+  readonly ipRanges?: readonly string[] | undefined;
+  readonly expiresAt?: Date | undefined;
+};
+
+/**
+ * Makes a key for external account binding. The MAC key, 32 octets in base64url, is in the answer and is not shown again; durable with its
+ * audit record on return.
+ * @throws Fault `malformed` for a directory, pattern, range or expiry that is none; `policyDenied` outside of the principal's namespace.
+ */
+export async function createExternalAccountKey(
+  acme: Acme,
+  principal: Principal,
+  request: ExternalAccountKeyRequest,
+  requestId: string,
+): Promise<ExternalAccountKeyRecord & { readonly macKey: string }> {
+  const namespace = parseNamespace(request.namespace);
+  if (!contains(principal.namespace, namespace)) {
+    throw new Fault("policyDenied", `${namespace} does not lie in the namespace ${principal.namespace} of the token`);
+  }
+  const directory = acme.directories.get(request.directory);
+  if (!directory) throw new Fault("malformed", `there is no ACME directory ${JSON.stringify(request.directory)}`);
+  if (!contains(directory.namespace, namespace)) {
+    throw new Fault("policyDenied", `${namespace} does not lie in the namespace ${directory.namespace} of the directory ${directory.name}`);
+  }
+  const createdAt = wholeSeconds(acme.clock.now());
+  const expiresAt = request.expiresAt && wholeSeconds(request.expiresAt);
+  if (expiresAt && expiresAt <= createdAt) throw new Fault("malformed", "the expiry must be in the future");
+  for (const name of request.names ?? []) parseNamePattern(name);
+  for (const range of request.ipRanges ?? []) parseRange(range);
+  const macKey = acme.random.bytes(32);
+  const usesAllowed = request.usesAllowed === undefined ? 1 : request.usesAllowed;
+  const record: Omit<ExternalAccountKeyRecord, "uses" | "revokedAt"> = {
+    id: drawId(acme),
+    namespace,
+    directory: directory.name,
+    createdBy: principal.id,
+    createdAt,
+    ...(usesAllowed !== null && { usesAllowed }),
+    ...(request.names && { names: request.names }),
+    ...(request.ipRanges && { ipRanges: request.ipRanges }),
+    ...(expiresAt && { expiresAt }),
+  };
+  await acme.database.transact(async (tx) => {
+    await recordExternalAccountKey(tx, { ...record, macKey });
+    await appendAudit(tx, keyAudit(acme, "acme.external-account-key.create", { principal, namespace, id: record.id, requestId }));
+  });
+  return { ...record, uses: 0, macKey: encodeBase64url(macKey) };
+}
+
+/**
+ * Ends a key: no account is made with it any more; those that were live on. Durable with its audit record on return. Again, it changes nothing.
+ * @throws Fault `notFound` when there is none that the principal may see.
+ */
+export async function revokeExternalAccountKey(acme: Acme, principal: Principal, id: string, requestId: string): Promise<void> {
+  const { namespace } = principal;
+  await acme.database.transact(async (tx) => {
+    const ended = await recordExternalAccountKeyRevocation(tx, { id, namespace, revokedAt: wholeSeconds(acme.clock.now()) });
+    if (ended === undefined) throw new Fault("notFound", "there is no such external account key");
+    if (ended) await appendAudit(tx, keyAudit(acme, "acme.external-account-key.revoke", { principal, namespace, id, requestId }));
+  });
+}
+
+/**
+ * Keys of the principal's namespace and within it, newest first, without their MAC keys.
+ * @throws Fault `malformed` for a cursor that is not ours.
+ */
+export async function listExternalAccountKeys(
+  acme: Acme,
+  { namespace }: Principal,
+  { limit, cursor }: { readonly limit: number; readonly cursor?: string | undefined },
+): Promise<{ readonly keys: readonly ExternalAccountKeyRecord[]; readonly nextCursor?: string }> {
+  const position = cursor === undefined ? undefined : parseCursor(cursor);
+  const after = position && { createdAt: position.time, id: encodeBase64url(position.id) };
+  const found = await acme.database.read((sql) => listExternalAccountKeyRows(sql, { namespace, limit: limit + 1, after }));
+  const keys = found.slice(0, limit);
+  const last = found.length > limit ? keys.at(-1) : undefined;
+  return { keys, ...(last && { nextCursor: formatCursor({ time: last.createdAt, id: Buffer.from(last.id, "base64url") }) }) };
+}
+
+function keyAudit(
+  acme: Acme,
+  operation: string,
+  {
+    principal,
+    namespace,
+    id,
+    requestId,
+  }: { readonly principal: Principal; readonly namespace: string; readonly id: string; readonly requestId: string },
+) {
+  return auditRow(
+    { operation, namespace, principal: principal.id, outcome: "success", requestId, object: { externalAccountKey: id } },
+    acme,
+  );
+}

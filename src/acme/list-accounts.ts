@@ -1,0 +1,29 @@
+import { contains } from "../access/namespace.ts";
+import { formatCursor, parseCursor } from "../database/cursor.ts";
+import { encodeBase64url } from "../jose/base64url.ts";
+import type { Account } from "./account.ts";
+import { listAccountRows, readAccount } from "./account-store.ts";
+import type { Acme } from "./acme.ts";
+
+/**
+ * Accounts of `namespace` and within it, newest first, for administrators.
+ * @throws Fault `malformed` for a cursor that is not ours.
+ */
+export async function listAccounts(
+  { database }: Acme,
+  namespace: string,
+  { limit, cursor }: { readonly limit: number; readonly cursor?: string | undefined },
+): Promise<{ readonly accounts: readonly Account[]; readonly nextCursor?: string }> {
+  const position = cursor === undefined ? undefined : parseCursor(cursor);
+  const after = position && { createdAt: position.time, id: encodeBase64url(position.id) };
+  const found = await database.read((sql) => listAccountRows(sql, { namespace, limit: limit + 1, after }));
+  const accounts = found.slice(0, limit);
+  const last = found.length > limit ? accounts.at(-1) : undefined;
+  return { accounts, ...(last && { nextCursor: formatCursor({ time: last.createdAt, id: Buffer.from(last.id, "base64url") }) }) };
+}
+
+/** The account of this id, if it lies in `namespace` or within it. */
+export async function showAccount({ database }: Acme, namespace: string, id: string): Promise<Account | undefined> {
+  const account = await database.read((sql) => readAccount(sql, id));
+  return account && contains(namespace, account.namespace) ? account : undefined;
+}

@@ -1,0 +1,86 @@
+import { appendAudit } from "../audit/append.ts";
+import { reserveKey } from "../ca/reserved-key-store.ts";
+import { Fault } from "../fault.ts";
+import type { AccountKey } from "../jose/jwk.ts";
+import { refusePrimeModulus } from "../jose/jwk.ts";
+import type { JsonObject } from "../jose/json.ts";
+import { type Acme, drawId } from "./acme.ts";
+import { type Account, accountAudit, active } from "./account.ts";
+import { readAccountByKey, recordAccount } from "./account-store.ts";
+import { parseContacts } from "./contact.ts";
+import type { Directory } from "./directory.ts";
+import { bindingOf, refusedBinding } from "./external-account.ts";
+import { useExternalAccountKey } from "./external-account-store.ts";
+import { takeOne } from "./rate.ts";
+import { wholeSeconds } from "./time.ts";
+
+/** What a newAccount request brings, its signature verified with `key`. */
+export type NewAccountRequest = {
+  readonly key: AccountKey;
+  /** The account that the key has in this directory already. */
+  readonly standing: Account | undefined;
+  readonly payload: JsonObject;
+  /** URL of the request, which an external account binding repeats. */
+  readonly url: string;
+  /** Canonical IP address of the client. */
+  readonly address: string;
+  readonly requestId: string;
+};
+
+/**
+ * The account of a key: the one that stands, or a new one, durable with its audit record on return (RFC 8555 §7.3).
+ * @throws Fault `accountInactive` for the key of an account that was ended; `accountDoesNotExist` where only a standing one was asked for;
+ *   `userActionRequired` without agreement to the terms; `externalAccountRequired`, `unauthorized`, `badPublicKey` and `malformed` for a
+ *   binding that is missing or wrong; `invalidContact`, `unsupportedContact`; `rateLimited`.
+ */
+export async function newAccount(
+  acme: Acme,
+  directory: Directory,
+  request: NewAccountRequest,
+): Promise<{ readonly account: Account; readonly created: boolean }> {
+  const { key, payload, standing } = request;
+  if (standing) return { account: active(standing), created: false };
+  if (payload["onlyReturnExisting"] === true) throw new Fault("accountDoesNotExist", "no account of this directory has this key");
+  const contact = payload["contact"] === undefined ? [] : parseContacts(payload["contact"]);
+  if (directory.termsOfService !== undefined && payload["termsOfServiceAgreed"] !== true) {
+    throw new Fault("userActionRequired", `termsOfServiceAgreed must be true: the terms are at ${directory.termsOfService}`);
+  }
+  await refusePrimeModulus(key);
+  const external = await bindingOf(acme, directory, request);
+  await takeOne(acme, { what: "newAccount", address: request.address }, directory.limits.newAccountsPerAddress);
+  return await record(acme, request, {
+    id: drawId(acme),
+    directory: directory.name,
+    namespace: external?.namespace ?? directory.namespace,
+    key,
+    status: "valid",
+    contact,
+    createdAt: wholeSeconds(acme.clock.now()),
+    ...(directory.termsOfService !== undefined && { termsAgreed: directory.termsOfService }),
+    ...(external && { externalAccountKey: external.id, externalAccountBinding: external.binding }),
+  });
+}
+
+async function record(
+  acme: Acme,
+  { key, requestId }: NewAccountRequest,
+  account: Account,
+): Promise<{ readonly account: Account; readonly created: boolean }> {
+  const created = await acme.database.transact(async (tx) => {
+    if (!(await recordAccount(tx, account))) return false;
+    const spkiSha256 = Buffer.from(key.spkiSha256, "hex");
+    if (!(await reserveKey(tx, { spkiSha256, kind: "account", reservedAt: account.createdAt }))) {
+      throw new Fault("badPublicKey", "the key may not be an account's: it is in a certificate, or one that this service refuses");
+    }
+    if (account.externalAccountKey !== undefined && !(await useExternalAccountKey(tx, account.externalAccountKey, acme.clock.now()))) {
+      throw new Fault("unauthorized", refusedBinding);
+    }
+    await appendAudit(tx, accountAudit(acme, "acme.account.create", account, requestId));
+    return true;
+  });
+  if (created) return { account, created };
+  // Somebody else with this key was first.
+  const standing = await acme.database.read((sql) => readAccountByKey(sql, account.directory, key.thumbprint));
+  if (!standing) throw new Fault("internal", "an account that conflicts is not there");
+  return { account: active(standing), created };
+}

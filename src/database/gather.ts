@@ -1,0 +1,43 @@
+import { setImmediate } from "node:timers/promises";
+
+/**
+ * Lets concurrent callers share one statement: what is asked while one is in flight goes with the next. `ask` gives an answer for each
+ * question, in their order. When it throws, each of its callers is rejected with that.
+ */
+export function gather<Question, Answer>({
+  maximum = 64,
+  ask,
+}: {
+  readonly maximum?: number;
+  readonly ask: (questions: readonly Question[]) => Promise<readonly Answer[]>;
+}): (question: Question) => Promise<Answer> {
+  const queue: { question: Question; resolve: (answer: Answer) => void; reject: (cause: unknown) => void }[] = [];
+  let running = false;
+
+  const run = async (): Promise<void> => {
+    while (queue.length > 0) {
+      // Whoever runs in this turn of the loop still comes along.
+      await setImmediate();
+      const batch = queue.splice(0, maximum);
+      try {
+        const answers = await ask(batch.map(({ question }) => question));
+        for (const [index, { resolve, reject }] of batch.entries()) {
+          const answer = answers[index];
+          if (answer === undefined) reject(new Error("a question of a batch was not answered"));
+          else resolve(answer);
+        }
+      } catch (cause) {
+        for (const { reject } of batch) reject(cause);
+      }
+    }
+    running = false;
+  };
+
+  return (question) =>
+    new Promise((resolve, reject) => {
+      queue.push({ question, resolve, reject });
+      if (running) return;
+      running = true;
+      void run();
+    });
+}
