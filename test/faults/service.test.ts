@@ -45,7 +45,7 @@ describe.runIf(shimAvailable)("the HSM fails under the service", () => {
     await ground[Symbol.asyncDispose]();
   });
 
-  test("of signatures with a flipped bit none is released; without the check all of them would be (PK-21)", async () => {
+  test("of signatures with a flipped bit none is released; without the check all of them would be (PK-21, PS-3)", async () => {
     shim.fault({ function: "C_Sign", fault: "flip" });
     const answers = await Promise.all(Array.from({ length: 20 }, () => server(csr, chancery)));
     expect(answers.map((answer) => answer.status)).toEqual(Array.from({ length: 20 }, () => 503));
@@ -75,7 +75,14 @@ describe.runIf(shimAvailable)("the HSM fails under the service", () => {
     await expect.poll(async () => (await server(csr, chancery)).status, { timeout: 15_000 }).toBe(201);
   });
 
-  test("a signature that hangs: 503 with Retry-After, and the service heals by itself (T-HSM)", async () => {
+  test("a token that takes half a second for a signature: everyone waits and everyone is served (PS-1)", async () => {
+    shim.fault({ function: "C_Sign", fault: "latency", argument: 500 });
+    const answers = await Promise.all(Array.from({ length: 8 }, () => server(csr, chancery)));
+    expect(answers.map((answer) => answer.status)).toEqual(Array.from({ length: 8 }, () => 201));
+    shim.fault();
+  });
+
+  test("a signature that hangs: 503 with Retry-After, and the service heals by itself (T-HSM, PS-6)", async () => {
     shim.fault({ function: "C_Sign", fault: "hang" });
     const answer = await server(csr, chancery);
     expect(answer.status).toBe(503);
@@ -88,7 +95,7 @@ describe.runIf(shimAvailable)("the HSM fails under the service", () => {
   test.for([
     { name: "a device error", fault: { function: "C_Sign", fault: "return", argument: 0x30 } as const },
     { name: "a crash of the module", fault: { function: "C_Sign", fault: "abort" } as const },
-  ])("$name: 503, nothing lost, and it heals", async ({ fault }) => {
+  ])("$name: 503, nothing lost, and it heals (T-HSM, PS-2, PS-6)", async ({ fault }) => {
     shim.fault(fault);
     const answer = await server(csr, chancery);
     expect(answer.status).toBe(503);
@@ -111,7 +118,7 @@ describe.runIf(shimAvailable)("the HSM fails under the service", () => {
     expect((await server(csr, chancery)).status).toBe(201);
   });
 
-  test("every signature that the token made over a certificate has a durable intent over the same bytes (I2, PK-29)", async () => {
+  test("every signature that the token made over a certificate has a durable intent over the same bytes (I2, PK-29, PS-8)", async () => {
     const rows = await chancery.service.ca.database.read(
       (sql) => sql<{ digest: string }[]>`
       select encode(sha256(tbs), 'hex') as digest from issuance union all select encode(sha384(tbs), 'hex') from issuance`,
@@ -136,7 +143,7 @@ describe.runIf(shimAvailable)("the HSM fails under the service", () => {
 });
 
 describe.runIf(shimAvailable)("the PIN", () => {
-  test("a wrong one is tried once in a start, and the start is refused with the option's name (PK-9)", async () => {
+  test("a wrong one is tried once in a start, and the start is refused with the option's name (PK-9, PS-4)", async () => {
     await using ground = await freshGround();
     const shim = shimmed({ module: modulePath(), directory: ground.directory });
     const config = loadConfig({ env: { ...ground.env, CHANCERY_PKCS11_MODULE: shim.module }, directory: ground.directory });

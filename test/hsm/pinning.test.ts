@@ -53,7 +53,7 @@ describe.runIf(shimAvailable)("a slow module under garbage collection", () => {
     { latency: 1, sessions: 16, count: 3000 },
     { latency: 20, sessions: 64, count: 7000 },
   ])(
-    "of $count signatures delayed $latency ms each, the host makes none over other bytes (PK-20)",
+    "of $count signatures delayed $latency ms each, the host makes none over other bytes (PK-20, PS-1)",
     { timeout: 120_000 },
     async ({ latency, sessions, count }) => {
       expect(await run("host", { latency, sessions, count })).toEqual({ count, wrong: 0, pinned: 0 });

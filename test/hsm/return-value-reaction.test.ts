@@ -106,7 +106,7 @@ describe.runIf(shimAvailable)("what a return value of the module leads to", () =
     expect([first?.result, second?.result, others]).toEqual([0, 0, []]);
   });
 
-  test.for(["abort", "crash"] as const)("a module that ends by %s takes its host, not the call (PF-14)", async (fault) => {
+  test.for(["abort", "crash"] as const)("a module that ends by %s takes its host, not the call (PF-14, PS-6)", async (fault) => {
     shim.fault({ function: "C_Sign", fault, times: 1 });
     expect([await outcome(), await outcome()]).toEqual(["signed", "signed"]);
   });

@@ -94,7 +94,7 @@ test("a token whose directory is taken away is not ready, and is again when it i
 
 describe.runIf(shimAvailable)("with a module that fails on request", () => {
   test.for(["C_Sign", "C_SignInit"] as const)(
-    "a hang inside %s costs one caller its deadline: the next signature succeeds (PK-12, PF-13)",
+    "a hang inside %s costs one caller its deadline: the next signature succeeds (PK-12, PF-13, PS-6)",
     async (name) => {
       await using token = await freshToken();
       const shim = shimmed(token);
@@ -118,7 +118,7 @@ describe.runIf(shimAvailable)("with a module that fails on request", () => {
     },
   );
 
-  test("calls beside a hung one are answered, those behind it by the next host (PF-13)", async () => {
+  test("calls beside a hung one are answered, those behind it by the next host (PF-13, PS-6)", async () => {
     await using token = await freshToken();
     const shim = shimmed(token);
     await using open = await openToken(token, { module: shim.module, deadlineMs: 1500, sessions: 2 });

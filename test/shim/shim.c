@@ -27,7 +27,8 @@ typedef struct { ulong_t mechanism; void *parameter; ulong_t length; } mechanism
 
 /* Places in CK_FUNCTION_LIST. */
 enum { INITIALIZE = 0, GET_TOKEN_INFO = 6, OPEN_SESSION = 12, CLOSE_SESSION = 13, LOGIN = 18, DESTROY_OBJECT = 22,
-       GET_ATTRIBUTE_VALUE = 24, FIND_OBJECTS_INIT = 26, SIGN_INIT = 42, SIGN = 43, GENERATE_KEY_PAIR = 59 };
+       GET_ATTRIBUTE_VALUE = 24, FIND_OBJECTS_INIT = 26, FIND_OBJECTS = 27,
+       FIND_OBJECTS_FINAL = 28, SIGN_INIT = 42, SIGN = 43, GENERATE_KEY_PAIR = 59 };
 
 static function_list *real_module;
 static function_list wrapped;
@@ -48,6 +49,16 @@ static void wait_ms(long ms) {
   span.tv_sec = ms / 1000;
   span.tv_nsec = (ms % 1000) * 1000000L;
   nanosleep(&span, NULL);
+}
+
+/* The calls of one process on several threads draw one after another from one sequence. */
+static long drawn_up_to(long most) {
+  static unsigned int seed = 1;
+  long value;
+  pthread_mutex_lock(&lock);
+  value = rand_r(&seed) % (most + 1);
+  pthread_mutex_unlock(&lock);
+  return value;
 }
 
 static void hexadecimal(char *text, const byte_t *bytes, ulong_t length) {
@@ -104,6 +115,8 @@ static long fault_of(const char *function, const char *fault) {
 static long before(const char *function) {
   long argument = fault_of(function, "latency");
   if (argument >= 0) wait_ms(argument);
+  argument = fault_of(function, "drawn");
+  if (argument >= 0) wait_ms(drawn_up_to(argument));
   argument = fault_of(function, "hang");
   if (argument == 0) for (;;) pause();
   if (argument > 0) wait_ms(argument);
@@ -193,6 +206,19 @@ static ulong_t find_objects_init(ulong_t session, attribute *attributes, ulong_t
   return result;
 }
 
+/* Another private key of the same type, or `key` where the token holds no other. */
+static ulong_t other_key(ulong_t session, ulong_t key) {
+  ulong_t class_value = 3, type = 0, found = 0, handle = key, result = key;
+  attribute type_of = { 0x100, &type, sizeof type };
+  attribute wanted[2] = { { 0, &class_value, sizeof class_value }, { 0x100, &type, sizeof type } };
+  if (CALL(GET_ATTRIBUTE_VALUE, ulong_t (*)(ulong_t, ulong_t, attribute *, ulong_t))(session, key, &type_of, 1) != 0) return key;
+  if (CALL(FIND_OBJECTS_INIT, ulong_t (*)(ulong_t, attribute *, ulong_t))(session, wanted, 2) != 0) return key;
+  while (result == key && CALL(FIND_OBJECTS, ulong_t (*)(ulong_t, ulong_t *, ulong_t, ulong_t *))(session, &handle, 1, &found) == 0 && found == 1)
+    result = handle;
+  CALL(FIND_OBJECTS_FINAL, ulong_t (*)(ulong_t))(session);
+  return result;
+}
+
 static ulong_t sign_init(ulong_t session, mechanism_t *mechanism, ulong_t key) {
   byte_t id[16];
   attribute wanted = { 0x102, id, sizeof id };
@@ -204,6 +230,7 @@ static ulong_t sign_init(ulong_t session, mechanism_t *mechanism, ulong_t key) {
   strcpy(remembered[i].key, "-");
   if (known == 0 && wanted.length == sizeof id) hexadecimal(remembered[i].key, id, sizeof id);
   if (fault >= 0) return (ulong_t)fault;
+  if (fault_of("C_SignInit", "other") >= 0) key = other_key(session, key);
   return CALL(SIGN_INIT, ulong_t (*)(ulong_t, mechanism_t *, ulong_t))(session, mechanism, key);
 }
 

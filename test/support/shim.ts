@@ -11,11 +11,12 @@ export type ShimFault = {
   readonly function:
     "C_Initialize" | "C_GetTokenInfo" | "C_OpenSession" | "C_Login" | "C_FindObjectsInit" | "C_SignInit" | "C_Sign" | "C_GenerateKeyPair";
   /**
-   * `latency`, `hang`: milliseconds before the call (a hang of 0 is for ever) · `return`: this return value instead of the call ·
+   * `latency`, `hang`: milliseconds before the call (a hang of 0 is for ever) · `drawn`: so many milliseconds at most · `return`: this return value instead of the call ·
    * `lost`: this return value after it · `abort`, `crash`: SIGABRT, SIGSEGV · `flip`: a bit of the signature · `zeros`: a signature of
-   * zeros · `half`, `die`: SIGKILL after the public half, after the pair · `tries`: wrong PINs until the lock · `limit`: sessions at most
+   * zeros · `other`: a C_SignInit with another key of the token · `half`, `die`: SIGKILL after the public half, after the pair · `tries`: wrong PINs until the lock · `limit`: sessions at most
    */
-  readonly fault: "latency" | "hang" | "return" | "lost" | "abort" | "crash" | "flip" | "zeros" | "half" | "die" | "tries" | "limit";
+  readonly fault:
+    "latency" | "drawn" | "hang" | "return" | "lost" | "abort" | "crash" | "flip" | "zeros" | "other" | "half" | "die" | "tries" | "limit";
   readonly argument?: number;
   /** How often altogether, over all processes; always when absent. */
   readonly times?: number;
