@@ -6,7 +6,10 @@ export const roles: readonly Role[] = ["viewer", "requester", "admin"];
 
 /** Who acts. */
 export type Principal = {
-  /** "token:<uuid>", or "system": the service itself, which no credential gives. */
+  /**
+   * "token:<uuid>"; or what no credential gives: "system", the service itself, and "host:<uid>", the operating system's user who ran a command beside
+   * the database.
+   */
   readonly id: string;
   /** It acts in this namespace and those within it. */
   readonly namespace: string;

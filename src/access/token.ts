@@ -5,6 +5,7 @@ import { auditRow, type AuditWorld } from "../audit/entry.ts";
 import type { Database, Tx } from "../database/connect.ts";
 import { formatCursor, parseCursor } from "../database/cursor.ts";
 import { Fault } from "../fault.ts";
+import type { Random } from "../ports/random.ts";
 import { openDenials, type RecordDenial } from "./denials.ts";
 import { parseNamespace } from "./namespace.ts";
 import { mayGrant } from "./policy.ts";
@@ -31,7 +32,7 @@ export type Access = {
    */
   authenticate(authorization: string | undefined): Promise<Principal>;
   /**
-   * Creates a token; its text is in the answer and nowhere else. Durable with its audit record on return.
+   * Creates a token; its text is in the answer and nowhere else. Durable with its audit record on return. Its id is a UUID of version 4.
    * @param requestId stands in the audit record.
    * @throws Fault `policyDenied` when it would have a higher role than the principal, leave its namespace or outlive its token; `malformed` for a
    *   namespace that is none or an expiry that is not in the future; `unauthenticated` when the principal's token is revoked or has expired.
@@ -90,6 +91,17 @@ export function openAccess(world: AccessWorld): Access {
   };
 }
 
+/** The id of the token that a text is and its expiry, while it is valid; undefined for one that is unknown, wrong, expired or revoked, and for no token. */
+export async function readStanding(
+  { database, clock }: Pick<AccessWorld, "database" | "clock">,
+  text: string,
+): Promise<Pick<TokenRecord, "id" | "expiresAt"> | undefined> {
+  const token = parseToken(text);
+  const credential = token && (await database.read((sql) => readCredential(sql, uuid(token.id))));
+  if (!credential || !isValid(credential, hash(token.secret), clock.now())) return undefined;
+  return { id: credential.id, expiresAt: credential.expiresAt };
+}
+
 type Remembered = { readonly credential: Credential; readonly since: Date };
 
 const maxRemembered = 10_000;
@@ -125,7 +137,7 @@ async function createToken(
   const createdAt = wholeSeconds(clock.now());
   const expiresAt = wholeSeconds(grant.expiresAt);
   if (!(expiresAt > createdAt)) throw new Fault("malformed", "the expiry of a token must be in the future");
-  const id = random.bytes(16);
+  const id = uuidV4(random);
   const secret = random.bytes(32);
   const token = { id: uuid(id), namespace, role, createdAt, expiresAt, createdBy: principal.id };
   const operation = "token.create";
@@ -147,11 +159,11 @@ async function createToken(
 }
 
 /**
- * When the principal's own token expires, which cannot be revoked before this transaction ends; undefined for the service itself.
+ * When the principal's own token expires, which cannot be revoked before this transaction ends; undefined for whom no credential gives.
  * @throws Fault `unauthenticated` when it is revoked or has expired, though an instance may still remember it.
  */
 async function ownExpiry(tx: Tx, principal: Principal, now: Date): Promise<Date | undefined> {
-  if (principal.id === "system") return undefined;
+  if (principal.id === "system" || principal.id.startsWith("host:")) return undefined;
   const expiresAt = await holdToken(tx, principal.id.replace(/^token:/, ""));
   if (!expiresAt || expiresAt <= now) throw new Fault("unauthenticated", "the bearer token is not valid");
   return expiresAt;
@@ -199,6 +211,17 @@ function named(requestId: string | undefined): { readonly requestId?: string } {
 
 function hash(secret: Uint8Array): Uint8Array {
   return createHash("sha256").update(secret).digest();
+}
+
+/**
+ * 16 octets, 122 bits of them random.
+ * @see RFC 9562 §5.4
+ */
+function uuidV4(random: Random): Uint8Array {
+  const bytes = Buffer.from(random.bytes(16));
+  bytes.writeUInt8((bytes.readUInt8(6) & 0x0f) | 0x40, 6);
+  bytes.writeUInt8((bytes.readUInt8(8) & 0x3f) | 0x80, 8);
+  return bytes;
 }
 
 function uuid(bytes: Uint8Array): string {

@@ -11,7 +11,7 @@ export type AuditEntry = {
   /** Part and act: "certificate.issue", "token.revoke". */
   readonly operation: string;
   readonly namespace: string;
-  /** "token:<uuid>" or "system". */
+  /** "token:<uuid>", "system" or "host:<uid>". */
   readonly principal: string;
   readonly outcome: "success" | "denied" | "failure";
   readonly requestId?: string;

@@ -78,6 +78,12 @@ describe("a new token", () => {
     expect(Buffer.from(parseToken(created.token)?.id ?? "").toString("hex")).toBe(created.id.replaceAll("-", ""));
   });
 
+  test("has an id that is a UUID of version 4 (RFC 9562 §5.4)", async () => {
+    const ids = await Promise.all(Array.from({ length: 16 }, async () => (await grant()).id));
+    for (const id of ids) expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+    expect(new Set(ids.map((id) => id.charAt(19))).size).toBeGreaterThan(1);
+  });
+
   test("leaves nothing of its secret but a hash: not in its row, not in its audit record (S-40, AUD-18)", async () => {
     const { id, token } = await grant();
     const secret = Buffer.from(parseToken(token)?.secret ?? "");
@@ -115,6 +121,15 @@ describe("a new token", () => {
     { name: "at no time", expiresAt: new Date(Number.NaN) },
   ])("cannot expire $name (ACC-9)", async ({ expiresAt }) => {
     await expect(access.createToken(system, { role: "viewer", namespace: "/", expiresAt })).rejects.toMatchObject({ code: "malformed" });
+  });
+
+  test("may be made at the host, whose user no credential gives, and says so in its row and record", async () => {
+    const { id, createdBy } = await access.createToken(
+      { ...system, id: "host:1000" },
+      { role: "admin", namespace: "/", expiresAt: inAnHour },
+    );
+    expect(createdBy).toBe("host:1000");
+    expect((await audit("token.create")).at(-1)).toMatchObject({ principal: "host:1000", outcome: "success", object: { token: id } });
   });
 
   test("cannot lie in what is no namespace", async () => {
