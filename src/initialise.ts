@@ -1,6 +1,6 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { openAccess } from "./access/token.ts";
+import { adminTokenFile, writeAdminToken } from "./admin-token.ts";
 import type { Authority } from "./ca/authority.ts";
 import { type CeremonyPlan, holdCeremony } from "./ca/ceremony.ts";
 import { openAuthorities } from "./ca/open-authorities.ts";
@@ -34,7 +34,7 @@ export async function initialise(
   await writeTrust(config, { authorities });
   const root = authorities.get("root-1");
   if (!root) throw new Fault("internal", "the ceremony left no root");
-  return { root: root.certificate, adminToken: join(config.dataDir, "admin.token") };
+  return { root: root.certificate, adminToken: adminTokenFile(config) };
 }
 
 /** Whether an authority stands that can issue. */
@@ -48,20 +48,14 @@ export async function holdFirstCeremony(world: World, plan: CeremonyPlan): Promi
   await using hsm = await openToken(world, "issuing, administration");
   await using rootHsm = await openToken(world, "root, administration");
   await holdCeremony({ ...world, hsm, rootHsm, statusUrl: world.config.statusUrl }, plan);
-  await writeAdminToken(world);
+  await writeFirstAdminToken(world);
 }
 
-/** A first administrator's token, for a year, unless the data directory has one. An empty file is none. */
-async function writeAdminToken(world: World): Promise<void> {
-  const file = join(world.config.dataDir, "admin.token");
-  const kept = await stat(file).catch(() => undefined);
+/** A first administrator's token, unless the data directory has one. An empty file is none. */
+async function writeFirstAdminToken(world: World): Promise<void> {
+  const kept = await stat(adminTokenFile(world.config)).catch(() => undefined);
   if (kept && kept.size > 0) return;
-  const expiresAt = new Date(world.clock.now().getTime() + 365 * 86_400_000);
-  const { token } = await openAccess(world).createToken(
-    { id: "system", namespace: "/", role: "admin" },
-    { role: "admin", namespace: "/", expiresAt },
-  );
-  await replaceFile(file, { content: `${token}\n`, mode: 0o600 });
+  await writeAdminToken(world, "system");
 }
 
 /** `root.pem` for those who trust us, `chain.pem` for servers that must send the issuers. */

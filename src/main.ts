@@ -42,6 +42,10 @@ function openTrials(): Trials {
       await using hsm = await openToken({ config, events: { tell() {}, measure() {} } }, "issuing");
       return await hsm.list();
     },
+    async adminToken(config) {
+      const { examineAdminToken } = await import("./admin-token.ts");
+      return examineAdminToken(config, { events: () => ({ tell() {}, measure() {} }) });
+    },
     async database(config, url) {
       const [{ openDatabase }, { pendingMigrations }] = await Promise.all([
         import("./database/connect.ts"),

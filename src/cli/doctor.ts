@@ -26,7 +26,8 @@ export function addDoctor(program: Command, shell: Shell): void {
 }
 
 async function examine(shell: Shell, configFile: string | undefined): Promise<Finding[]> {
-  const { examineNode, examineDataDirectory, examinePinFile, examineServiceCertificate } = await import("./examine-files.ts");
+  const { examineNode, examineDataDirectory, examineAdminToken, examinePinFile, examineServiceCertificate } =
+    await import("./examine-files.ts");
   const { config, findings } = await examineOptions(shell, configFile);
   const node = examineNode(process.versions.node);
   if (!config) return [node, ...findings];
@@ -42,7 +43,8 @@ async function examine(shell: Shell, configFile: string | undefined): Promise<Fi
   return [
     node,
     ...findings,
-    ...(await examineDataDirectory(config)),
+    await examineDataDirectory(config),
+    ...(await examineAdminToken(config, shell.trials, shell.now())),
     await examinePinFile(config, token.made),
     ...token.findings,
     ...database.findings,

@@ -3,7 +3,9 @@ import { constants } from "node:fs";
 import { access, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Config } from "../config.ts";
+import { Fault } from "../fault.ts";
 import type { Finding } from "./finding.ts";
+import type { Trials } from "./shell.ts";
 
 /** The Node that runs this. */
 export function examineNode(version: string): Finding {
@@ -17,34 +19,48 @@ export function examineNode(version: string): Finding {
     : { check: "Node", verdict: "ok", detail: version };
 }
 
-/** The data directory and the admin's token in it: there, ours to write, closed to others. */
-export async function examineDataDirectory({ dataDir }: Config): Promise<Finding[]> {
+/** The data directory: there, ours to write, closed to others. */
+export async function examineDataDirectory({ dataDir }: Config): Promise<Finding> {
   const check = "data directory";
   const mode = await modeOf(dataDir);
   if (mode === undefined) {
-    return [{ check, verdict: "ok", detail: `${dataDir} is not there yet: the first start makes it` }];
+    return { check, verdict: "ok", detail: `${dataDir} is not there yet: the first start makes it` };
   }
-  const writable = await access(dataDir, constants.R_OK | constants.W_OK | constants.X_OK).then(
-    () => true,
-    () => false,
-  );
-  if (!writable) {
-    return [
-      {
-        check,
-        verdict: "wrong",
-        detail: `${dataDir} is not writable for this user: give it to the service's user (chown), or set CHANCERY_DATA_DIR`,
-      },
-    ];
+  if (!(await isAllowed(dataDir, constants.R_OK | constants.W_OK | constants.X_OK))) {
+    return {
+      check,
+      verdict: "wrong",
+      detail: `${dataDir} is not writable for this user: give it to the service's user (chown), or set CHANCERY_DATA_DIR`,
+    };
   }
-  const directory: Finding =
-    (mode & 0o077) === 0
-      ? { check, verdict: "ok", detail: dataDir }
-      : { check, verdict: "warning", detail: `${dataDir} is open to other users (mode ${octal(mode)}): chmod 700 ${dataDir}` };
-  const token = join(dataDir, "admin.token");
-  const tokenMode = await modeOf(token);
-  return tokenMode === undefined ? [directory] : [directory, secretFinding("admin token", token, tokenMode)];
+  return (mode & 0o077) === 0
+    ? { check, verdict: "ok", detail: dataDir }
+    : { check, verdict: "warning", detail: `${dataDir} is open to other users (mode ${octal(mode)}): chmod 700 ${dataDir}` };
 }
+
+/** The admin's token in the data directory, where there is one: closed to others, and valid for more than a month. */
+export async function examineAdminToken(config: Config, trials: Trials, now: Date): Promise<Finding[]> {
+  const check = "admin token";
+  const file = join(config.dataDir, "admin.token");
+  const mode = await modeOf(file);
+  if (mode === undefined) return [];
+  const secret = secretFinding(check, file, mode);
+  if (secret.verdict !== "ok" || !(await isAllowed(file, constants.R_OK))) return [secret];
+  // What is wrong with the database is another check's to say.
+  const standing = await trials.adminToken(config).catch((error: unknown) => {
+    if (error instanceof Fault) return undefined;
+    throw error;
+  });
+  if (standing === undefined) return [secret];
+  const remedy = "`npx chancery token recover` on this machine writes a new one";
+  if (standing === "invalid") return [{ check, verdict: "warning", detail: `${file} holds no token that is valid: ${remedy}` }];
+  const days = Math.floor((standing.expiresAt.getTime() - now.getTime()) / 86_400_000);
+  return days < renewalDays
+    ? [{ check, verdict: "warning", detail: `the token in ${file} is valid for ${days} more days: ${remedy}` }]
+    : [{ ...secret, detail: `${secret.detail}, valid for ${days} more days` }];
+}
+
+const renewalDays = 30;
 
 /** A file with a PIN: there, and closed to others. An evaluation makes it with its token, and not for one that was made before (`tokenMade`). */
 export async function examinePinFile({ pkcs11PinFile, env }: Config, tokenMade: boolean): Promise<Finding> {
@@ -86,6 +102,13 @@ function secretFinding(check: string, file: string, mode: number): Finding {
   return (mode & 0o077) === 0
     ? { check, verdict: "ok", detail: `${file}, mode ${octal(mode)}` }
     : { check, verdict: "wrong", detail: `${file} is open to other users (mode ${octal(mode)}): chmod 600 ${file}` };
+}
+
+async function isAllowed(path: string, mode: number): Promise<boolean> {
+  return access(path, mode).then(
+    () => true,
+    () => false,
+  );
 }
 
 async function modeOf(path: string): Promise<number | undefined> {

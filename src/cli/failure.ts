@@ -36,7 +36,8 @@ const exitCodes: Readonly<Partial<Record<FaultCode, ExitCode>> & Record<ServiceF
 
 /** What helps after the service's own detail, by the problem's code. */
 const remedies: Readonly<Record<string, string>> = {
-  unauthenticated: "set CHANCERY_TOKEN_FILE to a file with a valid token (an admin makes one with `npx chancery token create`)",
+  unauthenticated:
+    "set CHANCERY_TOKEN_FILE to a file with a valid token (an admin makes one with `npx chancery token create`, and `npx chancery token recover` on the service's machine the admin's own)",
   policyDenied: "`npx chancery profile show NAME` says what a profile allows, `npx chancery token list` what a token may",
   lifetimeOutOfRange: "`npx chancery profile show NAME` says which lifetimes a profile allows",
   idempotencyMismatch: "use another --idempotency-key for another request",

@@ -20,3 +20,20 @@ export async function readConfig(shell: Shell, configFile: string | undefined): 
     throw error;
   }
 }
+
+/**
+ * The options of a command that touches the database alone: an option that only `serve` needs may be missing. Where no database is named and nobody
+ * said for which environment, they are those of an evaluation, as `npm start` runs it.
+ * @throws InvalidArgumentError as `readConfig`, and where production has no DATABASE_URL.
+ */
+export async function readDatabaseConfig(shell: Shell, configFile: string | undefined): Promise<Config> {
+  const complete = await readConfig(shell, configFile).catch((error: unknown) => {
+    if (error instanceof InvalidArgumentError) return undefined;
+    throw error;
+  });
+  if (complete) return complete;
+  const lenient = await readConfig({ ...shell, env: { ...shell.env, CHANCERY_ENV: "evaluation" } }, configFile);
+  // A database that was named is reached as production reaches it: nobody goes without TLS unawares.
+  if (lenient.databaseUrl !== undefined) return { ...lenient, env: "production" };
+  return shell.env["CHANCERY_ENV"] ? readConfig(shell, configFile) : lenient;
+}

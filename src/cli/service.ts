@@ -43,7 +43,7 @@ function read(file: string, what: string, variable: string): string {
   } catch (cause) {
     const remedy =
       variable === "CHANCERY_TOKEN_FILE"
-        ? "write a new one with `npx chancery init` while the service is stopped"
+        ? "on the service's machine `npx chancery token recover` writes an admin token"
         : "start the service once (npm start)";
     throw new Fault("refusedToStart", `the ${what} ${file} cannot be read: ${remedy}, or set ${variable}`, { cause });
   }

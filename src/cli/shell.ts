@@ -22,6 +22,11 @@ export type Trials = {
   login(config: Config): Promise<readonly string[]>;
   /** @throws Fault `refusedToStart`, `databaseUnavailable`. */
   database(config: Config, url: string): Promise<DatabaseTrial>;
+  /**
+   * Looks up the token in the data directory's `admin.token`: until when it is valid, "invalid", or undefined where the database does not run.
+   * @throws Fault `refusedToStart`, `databaseUnavailable`.
+   */
+  adminToken(config: Config): Promise<{ readonly expiresAt: Date } | "invalid" | undefined>;
 };
 
 /** A token as it describes itself. */

@@ -6,6 +6,7 @@ import { createFile } from "../durable-file.ts";
 import { Fault } from "../fault.ts";
 import { addCommand, addGroup } from "./command.ts";
 import { parseTime } from "./duration.ts";
+import { readDatabaseConfig } from "./read-config.ts";
 import { openService } from "./service.ts";
 import { print, type Report, type Shell } from "./shell.ts";
 import { members, table } from "./table.ts";
@@ -18,16 +19,17 @@ type CreateOptions = {
   readonly json?: boolean;
 };
 
-/** Adds `token create`, `token list` and `token revoke`. */
+/** Adds `token create`, `token list`, `token revoke` and `token recover`. */
 export function addTokenCommands(program: Command, shell: Shell): void {
   const token = addGroup(program, {
     usage: "token",
-    description: "bearer tokens: create, list, revoke",
+    description: "bearer tokens: create, list, revoke, recover",
     examples: ["npx chancery token create --role viewer --namespace / --expires 90d", "npx chancery token list"],
   });
   addCreate(token, shell);
   addList(token, shell);
   addRevoke(token, shell);
+  addRecover(token, shell);
 }
 
 function addCreate(token: Command, shell: Shell): void {
@@ -93,6 +95,41 @@ function addRevoke(token: Command, shell: Shell): void {
     await revokeToken(service, id);
     print(shell, { document: { id, revoked: true }, text: `revoked ${id}` }, json);
   });
+}
+
+function addRecover(token: Command, shell: Shell): void {
+  addCommand(token, {
+    usage: "recover",
+    summary: "write a new admin token, on the service's machine",
+    description:
+      "Write a new admin token of / for a year into admin.token of the data directory, when the one there is lost or ends soon. Needs the database alone: no token is asked for and no HSM token opened, and the service may run or not. The token that stood there stays valid until it is revoked or ends.",
+    examples: ["npx chancery token recover", "npx chancery token recover --config /etc/chancery.yaml"],
+  })
+    .option("--config <file>", "YAML file with the service's options; the environment wins over it")
+    .action(async ({ config, json }: { config?: string; json?: boolean }) => print(shell, await recover(shell, config), json));
+}
+
+async function recover(shell: Shell, configFile: string | undefined): Promise<Report> {
+  const config = await readDatabaseConfig(shell, configFile);
+  const { recoverAdminToken } = await import("../admin-token.ts");
+  const { file, created, replaced } = await recoverAdminToken(config);
+  const { id, role, namespace, createdBy } = created;
+  const expiresAt = seconds(created.expiresAt);
+  const lines = [
+    `wrote ${file} (mode 0600): token ${id}, role ${role}, namespace ${namespace}, valid until ${expiresAt}`,
+    `the audit log names ${createdBy} as its maker`,
+    ...(replaced ? [`the one it replaces is valid until ${seconds(replaced.expiresAt)}: npx chancery token revoke ${replaced.id}`] : []),
+  ];
+  const document = { id, role, namespace, createdAt: seconds(created.createdAt), expiresAt, createdBy, file };
+  return {
+    document: { ...document, ...(replaced && { replaced: { id: replaced.id, expiresAt: seconds(replaced.expiresAt) } }) },
+    text: lines.map((line) => `${line}\n`).join(""),
+  };
+}
+
+/** RFC 3339 in UTC, as the service writes its times. */
+function seconds(time: Date): string {
+  return time.toISOString().replace(/\.\d{3}Z$/, "Z");
 }
 
 function tokenMembers({ id, role, namespace, expiresAt }: ListedToken): string {

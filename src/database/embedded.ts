@@ -8,6 +8,7 @@ import { Fault } from "../fault.ts";
 import { openConnection, type Sql } from "./connection.ts";
 import { environment, findBinaries, parentDeathPrefix, run, type Binaries } from "./embedded-binaries.ts";
 import { endOrphan } from "./embedded-orphan.ts";
+import { livePostmaster } from "./embedded-postmaster.ts";
 
 /** A PostgreSQL server of the service's own: for evaluation, development and tests. */
 export type EmbeddedServer = AsyncDisposable & {
@@ -42,13 +43,31 @@ export async function startEmbedded(dataDir: string): Promise<EmbeddedServer> {
     throw error;
   }
   return {
-    url: `postgresql:///${database}?host=${encodeURIComponent(socket.path)}&user=${user}`,
+    url: url(socket.path),
     pid: server.pid,
     async [Symbol.asyncDispose]() {
       await server[Symbol.asyncDispose]();
       await socket.remove();
     },
   };
+}
+
+/** Connection URI of the server that another process runs over `<dataDir>/postgres`; undefined while there is none that may be asked. */
+export async function runningEmbedded(dataDir: string): Promise<string | undefined> {
+  const socket = (await livePostmaster(join(dataDir, "postgres", "data")))?.socket;
+  return socket === undefined ? undefined : url(socket);
+}
+
+/** Whether `startEmbedded` would find rows that an earlier start left, rather than make an empty cluster. */
+export async function hasEmbedded(dataDir: string): Promise<boolean> {
+  return readFile(join(dataDir, "postgres", "data", "PG_VERSION")).then(
+    () => true,
+    () => false,
+  );
+}
+
+function url(socket: string): string {
+  return `postgresql:///${database}?host=${encodeURIComponent(socket)}&user=${user}`;
 }
 
 const database = "chancery";

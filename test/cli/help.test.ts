@@ -21,6 +21,7 @@ test("the commands are those that others script against", () => {
     "serve",
     "token create",
     "token list",
+    "token recover",
     "token revoke",
   ]);
 });

@@ -36,4 +36,4 @@ export async function temporaryDirectory(): Promise<AsyncDisposable & { readonly
 
 /** Token and database are tried by `doctor` alone, which is run as a process of its own. */
 const never = () => Promise.reject(new Error("nothing is tried here"));
-export const untried: Shell["trials"] = { tokens: never, login: never, database: never };
+export const untried: Shell["trials"] = { tokens: never, login: never, database: never, adminToken: never };
