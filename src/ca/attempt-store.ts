@@ -101,6 +101,15 @@ export async function readAttempt(sql: Sql, requestId: Uint8Array): Promise<Atte
   return rows[0] && toAttempt(rows[0]);
 }
 
+/**
+ * For other parts' queries: how the newest attempt of the request whose id the fragment `requestId` gives stands, as a lateral row
+ * `outcome ('open' | 'closed' | 'issued'), authority, serial`; no row where there is no attempt.
+ */
+export const newestAttempt = (sql: Sql, requestId: PendingQuery<Row[]>) => sql`
+  select case when c.serial is null then 'open' when c.certificate is null then 'closed' else 'issued' end as outcome, i.authority, i.serial
+  from issuance i left join certificate c using (authority, serial)
+  where i.request_id = ${requestId} order by i.attempt desc limit 1`;
+
 /** Where an attempt stands among the others, the oldest first. */
 export type AttemptPosition = Pick<AttemptRow, "createdAt" | "authority" | "serial">;
 

@@ -15,10 +15,12 @@ import { drawSerial, intentRow } from "./intent.ts";
 import type { FrozenProfile } from "./profiles.ts";
 import { repeat } from "./repeat.ts";
 
+/** Where a request came in: part of its identity. Only the service itself comes by `system`. */
+export type Door = "rest" | "acme" | "system";
+
 /** What is asked of the authority. Everything in it was parsed and judged at the door, but for what only the profile can judge. */
 export type IssueRequest = {
-  /** Where the request came in; part of its identity. */
-  readonly door: "rest" | "system";
+  readonly door: Door;
   /** The caller's own name for this request: the same one is never served twice. Absent: each call is a request of its own. */
   readonly key?: string | undefined;
   readonly principal: { readonly id: string; readonly namespace: string };
@@ -59,10 +61,10 @@ export async function issue(ca: Ca, request: IssueRequest): Promise<Issued> {
 export async function issueFrom(ca: Ca, authority: SigningAuthority, request: IssueRequest): Promise<Issued> {
   const frozen = ca.profiles.get(request.profile);
   if (!frozen) throw new Fault("policyDenied", `there is no profile ${request.profile}`);
-  if (request.door === "rest" && frozen.profile.kind !== "end-entity") {
+  if (request.door !== "system" && frozen.profile.kind !== "end-entity") {
     throw new Fault("policyDenied", `the profile ${request.profile} is for certificates that the service makes for itself`);
   }
-  if (request.door === "rest") refuseOwnHost(ca, request.names);
+  if (request.door !== "system") refuseOwnHost(ca, request.names);
   const lifetimeSeconds = request.lifetimeSeconds ?? frozen.profile.lifetimeSeconds.default;
   const broken = violations(frozen.profile, { names: request.names, keyAlgorithm: request.publicKey.algorithm, lifetimeSeconds })[0];
   if (broken) throw new Fault(broken.code, broken.detail);
@@ -106,7 +108,7 @@ function prepare(
     {
       authority: authority.slug,
       serial: Buffer.from(serial, "hex"),
-      requestId: identify(ca, request),
+      requestId: request.key === undefined ? ca.random.bytes(32) : requestIdentity({ ...request, key: request.key }),
       attempt: 1,
       requestHash: request.requestHash,
       namespace: request.principal.namespace,
@@ -129,9 +131,9 @@ function refuseFindings(ca: Pick<Ca, "events">, findings: readonly Finding[]): v
   throw new Fault("lintRefused", findings.map((finding) => `${finding.rule}: ${finding.detail}`).join("; "), { members: { rules } });
 }
 
-/** Whose request this is: nobody can occupy or read back that of another door, namespace or principal. */
-function identify(ca: Ca, request: IssueRequest): Uint8Array {
-  if (request.key === undefined) return ca.random.bytes(32);
-  const whose = JSON.stringify([request.door, request.principal.namespace, request.principal.id, request.key]);
-  return createHash("sha256").update(whose).digest();
+/** Whose request this is, 32 octets: nobody can occupy or read back that of another door, namespace or principal. */
+export function requestIdentity({ door, principal, key }: Pick<IssueRequest, "door" | "principal"> & { readonly key: string }): Uint8Array {
+  return createHash("sha256")
+    .update(JSON.stringify([door, principal.namespace, principal.id, key]))
+    .digest();
 }
