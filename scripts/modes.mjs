@@ -20,7 +20,7 @@ import { systemCode } from "./say.mjs";
  * What each npm script runs once Node 24 and the dependencies are there.
  * @type {Readonly<Record<string, (world: World) => Promise<Plan>>>}
  */
-export const modes = { serve, cli, test, check, conformance, bench };
+export const modes = { serve, cli, test, soak, check, conformance, bench };
 
 /** No code from strings, and no way to a prototype through parsed input: neither we nor our dependencies need them. */
 const hardening = ["--disallow-code-generation-from-strings", "--disable-proto=throw"];
@@ -58,6 +58,19 @@ async function cli({ root, cwd, env, args }) {
  */
 async function test({ root, env, args }) {
   return { commands: [[tool(root, "vitest/vitest.mjs"), "run", ...args]], env: await provideModule({ root, env }) };
+}
+
+/**
+ * `npm run soak`: the tests that kill and cut, each as often as its requirement asks; an hour and more.
+ * @param {World} world
+ * @returns {Promise<Plan>}
+ */
+async function soak({ root, env, args }) {
+  const files = ["test/crash", "test/database", "test/faults"];
+  const titles = args.includes("-t") ? [] : ["-t", "T-CRASH|T-PGKILL|T-NET"];
+  const options = ["--testTimeout", "7200000", "--reporter", "default", ...titles];
+  const command = [tool(root, "vitest/vitest.mjs"), "run", ...options, ...files, ...args];
+  return { commands: [command], env: { ...(await provideModule({ root, env })), SOAK: "1" } };
 }
 
 /**

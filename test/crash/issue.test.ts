@@ -12,6 +12,7 @@ import type { Hsm } from "../../src/ports/hsm.ts";
 import { movedClock } from "../support/clock.ts";
 import { failpoints, issuancePoints, type Point } from "../support/failpoints.ts";
 import { brokenInvariants } from "../support/invariants.ts";
+import { rounds } from "../support/rounds.ts";
 import { asking, freshGround, type Ground, opensslRequest, startService, type TestService } from "../support/service.ts";
 
 const openAttempts = async ({ service }: TestService): Promise<number> => {
@@ -28,7 +29,10 @@ const closedAttempts = async ({ service }: TestService): Promise<number> => {
   return rows.length;
 };
 
-describe("the process is killed (SIGKILL) at each step of the issuance path", () => {
+/** Of six points: 504 in a soak. */
+const killsOfPoint = rounds(1, 84);
+
+describe("the process is killed (SIGKILL) at each step of the issuance path (T-CRASH)", () => {
   let ground: Ground;
   beforeAll(async () => {
     ground = await freshGround();
@@ -39,22 +43,24 @@ describe("the process is killed (SIGKILL) at each step of the issuance path", ()
   afterAll(() => ground[Symbol.asyncDispose]());
 
   test.for(issuancePoints)("%s: nothing acknowledged is lost, and the repeated request ends with one certificate", async (point) => {
-    const { csr } = await opensslRequest("crash.example.org");
-    const question = { body: { csr, profile: "server" }, headers: { "idempotency-key": `crash-${point}` } };
-    const child = fork(join(import.meta.dirname, "issue-child.ts"), [point], { env: { ...process.env, ...ground.env }, execArgv: [] });
-    const exit = once(child, "exit");
-    const [message] = (await once(child, "message")) as [{ port: number }];
-    const ca = await readFile(join(ground.directory, "root.pem"), "utf8");
-    const token = (await readFile(join(ground.directory, "admin.token"), "utf8")).trim();
-    await expect(asking({ port: message.port, ca, token })("/v1/certificates", question)).rejects.toThrow();
-    expect((await exit)[1]).toBe("SIGKILL");
+    for (let kill = 1; kill <= killsOfPoint; kill += 1) {
+      const { csr } = await opensslRequest("crash.example.org");
+      const question = { body: { csr, profile: "server" }, headers: { "idempotency-key": `crash-${point}-${kill}` } };
+      const child = fork(join(import.meta.dirname, "issue-child.ts"), [point], { env: { ...process.env, ...ground.env }, execArgv: [] });
+      const exit = once(child, "exit");
+      const [message] = (await once(child, "message")) as [{ port: number }];
+      const ca = await readFile(join(ground.directory, "root.pem"), "utf8");
+      const token = (await readFile(join(ground.directory, "admin.token"), "utf8")).trim();
+      await expect(asking({ port: message.port, ca, token })("/v1/certificates", question)).rejects.toThrow();
+      expect((await exit)[1]).toBe("SIGKILL");
 
-    await using chancery = await startService({}, ground);
-    const answer = await chancery.ask("/v1/certificates", question);
-    expect([200, 201]).toContain(answer.status);
-    const again = await chancery.ask("/v1/certificates", question);
-    expect(again.json()).toEqual(answer.json());
-    expect(await chancery.service.ca.database.read((sql) => brokenInvariants(sql))).toEqual([]);
+      await using chancery = await startService({}, ground);
+      const answer = await chancery.ask("/v1/certificates", question);
+      expect([200, 201]).toContain(answer.status);
+      const again = await chancery.ask("/v1/certificates", question);
+      expect(again.json()).toEqual(answer.json());
+      expect(await chancery.service.ca.database.read((sql) => brokenInvariants(sql))).toEqual([]);
+    }
   });
 });
 

@@ -3,8 +3,10 @@ import { type Database, type DatabaseOptions, openDatabase } from "../../src/dat
 import { freshDatabase, type FreshDatabase } from "../support/database.ts";
 import { type RecordedEvents, recordedEvents } from "../support/events.ts";
 import { type DatabaseProxy, startProxy } from "../support/proxy.ts";
+import { rounds } from "../support/rounds.ts";
 import { administer } from "../support/server.ts";
 
+const cuts = rounds(100, 1000);
 const unavailable = { name: "Fault", code: "databaseUnavailable" };
 
 let fresh: FreshDatabase;
@@ -92,7 +94,7 @@ describe("cut connections (DB-10)", () => {
     expect(await stands("after commit")).toBe(true);
   });
 
-  test("100 cuts under load: every acknowledged row stands, every other caller is told (T-NET)", async () => {
+  test(`${cuts} cuts under load: every acknowledged row stands, every other caller is told (T-NET)`, async () => {
     await using world = await ground({ poolSize: 4 });
     const acknowledged: string[] = [];
     let refused = 0;
@@ -112,7 +114,7 @@ describe("cut connections (DB-10)", () => {
       }
     };
     const writers = Promise.all(Array.from({ length: 8 }, (_, name) => writer(name)));
-    for (let cut = 0; cut < 100; cut += 1) {
+    for (let cut = 0; cut < cuts; cut += 1) {
       const before = acknowledged.length;
       await vi.waitFor(() => expect(acknowledged.length).toBeGreaterThan(before), { interval: 1, timeout: 5000 });
       world.proxy.cut();
