@@ -39,6 +39,8 @@ export type AcmeFaultCode =
   | "unsupportedContact"
   | "unsupportedIdentifier"
   | "rejectedIdentifier"
+  // Several identifiers, refused for different reasons: the `subproblems` say which
+  | "compound"
   | "invalidProfile"
   | "orderNotReady"
   | "alreadyRevoked"
