@@ -197,12 +197,16 @@ function readConfigFile(file: string): Record<string, unknown> {
   try {
     document = parseYaml(readFileSync(file, "utf8"));
   } catch (cause) {
-    throw new Fault("refusedToStart", `--config ${file} cannot be read: ${cause instanceof Error ? cause.message : "unreadable"}`, {
-      cause,
-    });
+    // The parser draws the line and an arrow behind its sentence.
+    const reason = cause instanceof Error ? cause.message.split(":\n")[0] : "unreadable";
+    throw new Fault("refusedToStart", `--config ${file} cannot be read: ${reason}`, { cause });
   }
   const parsed = z.record(z.string(), z.union([z.string(), z.number()])).safeParse(document ?? {});
-  if (!parsed.success) throw new Fault("refusedToStart", `--config ${file} must hold options in camelCase, one a line`);
+  if (!parsed.success) {
+    const option = parsed.error.issues[0]?.path[0];
+    const wrong = option === undefined ? "" : `, and ${String(option)} is neither text nor a number`;
+    throw new Fault("refusedToStart", `--config ${file} must hold options in camelCase, one a line, as listen: 0.0.0.0:9443${wrong}`);
+  }
   return parsed.data;
 }
 

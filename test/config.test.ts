@@ -138,16 +138,16 @@ describe("a configuration file", () => {
 
   test.for([
     { name: "an unknown option", text: "env: evaluation\nlisten_: x\n", says: "listen_ in the configuration file is no option" },
-    { name: "what is no YAML", text: "a: [", says: "cannot be read" },
-    { name: "a list", text: "- a\n", says: "must hold options in camelCase" },
+    { name: "what is no YAML", text: "a: [\nb: c: d\n", says: /cannot be read: [^\n]* at line \d+, column \d+$/ },
+    { name: "a list", text: "- a\n", says: /must hold options in camelCase, one a line, as listen: 0.0.0.0:9443$/ },
     {
       name: "a label that is a number",
       text: "env: evaluation\npkcs11Token: 1234\n",
       says: "CHANCERY_PKCS11_TOKEN must be 1 to 32 characters",
     },
-    { name: "an option that is a list", text: "listen: [a]\n", says: "must hold options in camelCase" },
+    { name: "an option that is a list", text: "listen: [a]\n", says: "and listen is neither text nor a number" },
   ])("with $name is refused", async ({ text, says }) => {
-    expect(refusal({}, await file(text))).toContain(says);
+    expect(refusal({}, await file(text))).toMatch(says);
   });
 
   test("that is not there is refused by its name", () => {

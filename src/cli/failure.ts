@@ -38,7 +38,8 @@ const exitCodes: Readonly<Partial<Record<FaultCode, ExitCode>> & Record<ServiceF
 const remedies: Readonly<Record<string, string>> = {
   unauthenticated:
     "set CHANCERY_TOKEN_FILE to a file with a valid token (an admin makes one with `npx chancery token create`, and `npx chancery token recover` on the service's machine the admin's own)",
-  policyDenied: "`npx chancery profile show NAME` says what a profile allows, `npx chancery token list` what a token may",
+  policyDenied:
+    "`npx chancery profile list` and `npx chancery profile show NAME` say what profiles allow, `npx chancery token list` what a token may",
   lifetimeOutOfRange: "`npx chancery profile show NAME` says which lifetimes a profile allows",
   idempotencyMismatch: "use another --idempotency-key for another request",
   hsmUnavailable: "try again; `npx chancery doctor` says what is wrong",
@@ -76,7 +77,7 @@ function usage(error: CommanderError): Failure | undefined {
   // A group named without its command: commander has shown the group's help on stderr.
   if (error.code === "commander.help") return { exitCode: 2, code: "usage", detail: "a command is missing; the lines above list them" };
   const detail = error.message.replace(/^error: /, "").replaceAll("\n", " ");
-  return { exitCode: 2, code: "usage", detail: `${detail}${/[.)]$/.test(detail) ? "" : ";"} see --help` };
+  return { exitCode: 2, code: "usage", detail: `${detail}${/(\.|\?\))$/.test(detail) ? "" : ";"} see --help` };
 }
 
 function ofClient({ reason, detail, problem }: ClientError): Failure {

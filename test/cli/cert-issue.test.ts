@@ -153,7 +153,9 @@ test.for([{ force: [] }, { force: ["--force"] }])(
     const before = await readdir(place.cwd);
     const { exitCode, stdout, stderr } = await chancery(["cert", "issue", "--name", "*.example.org", ...force], place);
     expect({ exitCode, stdout }).toEqual({ exitCode: 3, stdout: "" });
-    expect(stderr).toMatch(/^chancery: wildcards are not allowed \(policyDenied, request r-7\); `npx chancery profile show NAME` says [^\n]+\n$/);
+    expect(stderr).toMatch(
+      /^chancery: wildcards are not allowed \(policyDenied, request r-7\); `npx chancery profile list` and `npx chancery profile show NAME` say [^\n]+\n$/,
+    );
     expect(await readdir(place.cwd)).toEqual(before);
   },
 );

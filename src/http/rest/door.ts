@@ -88,6 +88,7 @@ async function answerOf(doors: RestDoors, route: Route, context: Context<DoorEnv
   if (route.takesBody && !isJson(incoming.headers["content-type"])) {
     return refusal(doors, context, { code: "unsupportedMediaType", detail: "the body must be sent as application/json" });
   }
+  if (route.takesBody && bytes.byteLength === 0) throw new Fault("malformed", "the body is missing: it must be a JSON object");
   const body = route.takesBody ? readJson(bytes) : undefined;
   const search = searchOf(incoming.url ?? "");
   const call = { principal, parts: context.req.param(), search, body, accepted, headers: incoming.headers, requestId: requestId(context) };
