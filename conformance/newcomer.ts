@@ -8,7 +8,8 @@ import type { Run } from "./matrix.ts";
 import { checkout } from "./service.ts";
 
 const subject = "README, fresh clone";
-const ready = "Chancery is serving";
+/** How the last line of what a start tells ends. */
+const ready = "what else there is.\n";
 const ports = [9443, 9080, 9090];
 
 /**
@@ -30,9 +31,17 @@ export async function newcomer({ matrix }: Run, directory: string): Promise<void
     const lines = start.told().trim().split("\n").length;
     if (lines >= 20) return `it told ${lines} lines; under 20 were promised`;
     if (!start.told().includes("npx chancery cert issue")) return "it names no command to a first certificate";
-    for (const command of await readmeCommands(clone)) {
-      const ended = await execute("sh", ["-c", command], { directory: clone, environment, limitSeconds: 120 });
-      if (ended.status !== 0) return `\`${command}\` ended with ${ended.status}: ${ended.stderr.trim().slice(-500)}`;
+    const [first, ...steps] = await readmeSteps(clone);
+    if (plain(start.told(), clone) !== first?.output) return `npm start told otherwise than the README:\n${start.told()}`;
+    for (const { commands, output } of steps) {
+      let told = "";
+      for (const command of commands) {
+        const ended = await execute("sh", ["-c", command], { directory: clone, environment, limitSeconds: 120 });
+        if (ended.status !== 0) return `\`${command}\` ended with ${ended.status}: ${ended.stderr.trim().slice(-500)}`;
+        told += ended.stdout;
+      }
+      if (output !== undefined && plain(told, clone) !== output)
+        return `\`${commands.join("; ")}\` told otherwise than the README:\n${told}`;
     }
     const key = await stat(join(clone, "var/first/localhost.key"));
     if ((key.mode & 0o777) !== 0o600) return `localhost.key has mode ${(key.mode & 0o777).toString(8)}`;
@@ -50,12 +59,33 @@ export async function newcomer({ matrix }: Run, directory: string): Promise<void
   });
 }
 
-/** The commands of the README's shell blocks in order, but for the one that serves. */
-async function readmeCommands(clone: string): Promise<string[]> {
+/** A shell block of the README, and the block of output that follows it before the next one, its changing parts made plain. */
+type Step = { readonly commands: readonly string[]; readonly output: string | undefined };
+
+/** The README's shell blocks in order: the first one serves. */
+async function readmeSteps(clone: string): Promise<Step[]> {
   const text = await readFile(join(clone, "README.md"), "utf8");
-  const commands = [...text.matchAll(/```sh\n([\s\S]*?)```/g)].flatMap((match) => (match[1] ?? "").trim().split("\n"));
-  if (commands[0] !== "npm start" || commands.length < 5) throw new Error("the README does not begin with `npm start`");
-  return commands.slice(1);
+  const blocks = [...text.matchAll(/^```(sh)?\n([\s\S]*?)^```$/gm)].map((match) => ({ shell: match[1] === "sh", body: match[2] ?? "" }));
+  const steps = blocks.flatMap(({ shell, body }, index): Step[] => {
+    if (!shell) return [];
+    const next = blocks[index + 1];
+    const shown = next && !next.shell && !next.body.includes("─");
+    return [{ commands: body.trim().split("\n"), output: shown ? plain(next.body, "/home/you/chancery") : undefined }];
+  });
+  const shown = steps.filter(({ output }) => output !== undefined);
+  if (steps[0]?.commands[0] !== "npm start" || steps.length < 5 || shown.length < 3) {
+    throw new Error("the README does not begin with `npm start`, or shows less output than it should");
+  }
+  return steps;
+}
+
+/** Output without what differs from run to run: the directory of the clone, serials, times. */
+function plain(output: string, clone: string): string {
+  return output
+    .replaceAll(clone, "CLONE")
+    .replace(/\b[0-9a-f]{32}\b/g, "SERIAL")
+    .replace(/\d{4}-\d\d-\d\dT[\d:]{8}Z/g, "TIME")
+    .trim();
 }
 
 type Start = AsyncDisposable & { readonly told: () => string; readonly end: (signal: NodeJS.Signals) => Promise<void> };
