@@ -26,6 +26,12 @@ export const modes = { serve, cli, test, soak, check, conformance, bench };
 const hardening = ["--disallow-code-generation-from-strings", "--disable-proto=throw"];
 
 /**
+ * Room for what a request leaves behind, so that little of it is copied by the garbage collector; and no further threads for so small a
+ * space, which on few cores only wait for each other.
+ */
+const youngGeneration = ["--max-semi-space-size=32", "--no-parallel-scavenge"];
+
+/**
  * `npm start`: the service on evaluation defaults, unless the environment or the configuration file says otherwise.
  * @param {World} world
  * @returns {Promise<Plan>}
@@ -33,7 +39,10 @@ const hardening = ["--disallow-code-generation-from-strings", "--disable-proto=t
 async function serve({ root, cwd, env, args }) {
   const evaluation = env.CHANCERY_ENV || configures(args, cwd, "env") ? {} : { CHANCERY_ENV: "evaluation" };
   const module = configures(args, cwd, "pkcs11Module") ? {} : await provideModule({ root, env });
-  return { commands: [[...hardening, main(root), "serve", ...args]], env: { ...threads(env), ...evaluation, ...module } };
+  return {
+    commands: [[...hardening, ...youngGeneration, main(root), "serve", ...args]],
+    env: { ...threads(env), ...evaluation, ...module },
+  };
 }
 
 /**
@@ -49,7 +58,9 @@ async function cli({ root, cwd, env, args }) {
     : fetches
       ? await provideModule({ root, env })
       : configuredOrFound({ root, env });
-  return { commands: [[...hardening, main(root), ...args]], env: { ...(args[0] === "serve" ? threads(env) : {}), ...module } };
+  const serves = args[0] === "serve";
+  const flags = serves ? [...hardening, ...youngGeneration] : hardening;
+  return { commands: [[...flags, main(root), ...args]], env: { ...(serves ? threads(env) : {}), ...module } };
 }
 
 /**

@@ -6,6 +6,7 @@ import { expect, onTestFinished, test } from "vitest";
 import { type Checkout, makeCheckout, plainEnvironment, runScript, type Seen, start } from "./checkout.ts";
 
 const hardening = ["--disallow-code-generation-from-strings", "--disable-proto=throw"];
+const youngGeneration = ["--max-semi-space-size=32", "--no-parallel-scavenge"];
 
 test("a command gets its arguments and the caller's directory, and its exit code and stdout come back as they are", async () => {
   const checkout = ready();
@@ -32,15 +33,16 @@ test("npm run chancery runs the command where npm was called", async () => {
   expect(JSON.parse(ended.stdout)).toMatchObject({ args: ["ca", "list"], cwd: "/" });
 });
 
-test("npm start serves on evaluation defaults, with threads for the signature checks (JW-2)", async () => {
+test("npm start serves on evaluation defaults, with threads for the signature checks and room for young objects (JW-2)", async () => {
   const { env, execArgv, args } = await serve(ready(), ["--config", "absent.yaml"]);
   expect(args).toEqual(["serve", "--config", "absent.yaml"]);
-  expect(execArgv).toEqual(hardening);
+  expect(execArgv).toEqual([...hardening, ...youngGeneration]);
   expect(env).toMatchObject({ CHANCERY_ENV: "evaluation", UV_THREADPOOL_SIZE: String(availableParallelism() + 4) });
 });
 
 test("npx chancery serve is production unless something else is said", async () => {
-  const { env } = await serve(ready(), [], {}, ["chancery.mjs", "serve"]);
+  const { env, execArgv } = await serve(ready(), [], {}, ["chancery.mjs", "serve"]);
+  expect(execArgv).toEqual([...hardening, ...youngGeneration]);
   expect(env).not.toHaveProperty("CHANCERY_ENV");
   expect(env).toHaveProperty("UV_THREADPOOL_SIZE");
 });
