@@ -74,14 +74,20 @@ export async function openWorldBeside(
   const store = stack.use(await openDatabase({ url, poolSize: 1, production: config.env === "production" }, { events }));
   const pending = await pendingMigrations(store);
   if (pending.length > 0)
-    throw new Fault("refusedToStart", `the database lacks ${pending.join(", ")}: run \`npx chancery migrate\`, or start the service, first`);
+    throw new Fault(
+      "refusedToStart",
+      `the database lacks ${pending.join(", ")}: run \`npx chancery migrate\`, or start the service, first`,
+    );
   return { clock, random, node: hostname(), database: overrides.database?.(store) ?? store };
 }
 
 async function embeddedBeside(dataDir: string, stack: AsyncDisposableStack): Promise<string> {
   // Without this an empty cluster would be made, in a directory that was named by mistake.
   if (!(await hasEmbedded(dataDir)))
-    throw new Fault("refusedToStart", `there is no database in ${dataDir}: set DATABASE_URL, or CHANCERY_DATA_DIR to the service's directory`);
+    throw new Fault(
+      "refusedToStart",
+      `there is no database in ${dataDir}: set DATABASE_URL, or CHANCERY_DATA_DIR to the service's directory`,
+    );
   let taken: Disposable;
   try {
     taken = takeDataDirectory(dataDir);
