@@ -7,6 +7,7 @@ import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { serve } from "../scripts/modes.mjs";
 import { execute, type Ended } from "./execute.ts";
 
 /** A running service with a data directory of its own. */
@@ -33,7 +34,7 @@ export const checkout = fileURLToPath(new URL("..", import.meta.url));
 export const statusUrlInCertificates = "http://pki.example.org";
 
 /**
- * Starts `chancery serve` with evaluation defaults on free ports and resolves when it can issue.
+ * Starts the service as `npm start` does, on free ports, and resolves when it can issue.
  * Disposal ends it with SIGTERM (SIGKILL after 20 s) and removes its data.
  * @throws Error with the last lines of its log when it ends early or is not ready within two minutes.
  */
@@ -52,9 +53,10 @@ export async function startService(settings: Readonly<Record<string, string>> = 
     CHANCERY_PKCS11_MODULE: pkcs11Module(),
     ...settings,
   };
-  const child = spawn(process.execPath, [join(checkout, "src/main.ts"), "serve"], {
+  const { commands, env } = await serve({ root: checkout, cwd: checkout, env: environment, args: [] });
+  const child = spawn(process.execPath, commands.flat(), {
     cwd: checkout,
-    env: environment,
+    env: { ...environment, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
   const log: string[] = [];

@@ -36,7 +36,7 @@ const youngGeneration = ["--max-semi-space-size=32", "--no-parallel-scavenge"];
  * @param {World} world
  * @returns {Promise<Plan>}
  */
-async function serve({ root, cwd, env, args }) {
+export async function serve({ root, cwd, env, args }) {
   const evaluation = env.CHANCERY_ENV || configures(args, cwd, "env") ? {} : { CHANCERY_ENV: "evaluation" };
   const module = configures(args, cwd, "pkcs11Module") ? {} : await provideModule({ root, env });
   return {
