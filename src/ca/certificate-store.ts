@@ -90,6 +90,12 @@ export async function readCertificateOf(sql: Sql, authority: string, serial: Uin
   return rows[0];
 }
 
+/** Whose request a certificate was issued for. */
+export async function readPrincipal(sql: Sql, authority: string, serial: Uint8Array): Promise<string | undefined> {
+  const rows = await sql<{ principal: string }[]>`select principal from issuance where authority = ${authority} and serial = ${serial}`;
+  return rows[0]?.principal;
+}
+
 /** Which certificates a list holds. Times bound notAfter: from inclusive, before exclusive. */
 export type CertificateFilter = {
   /** As `reversedName` gives it. */

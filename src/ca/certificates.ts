@@ -12,6 +12,7 @@ import {
   type CertificateRecord,
   listCertificateRecords,
   readCertificateOf,
+  readPrincipal,
   readCertificates,
 } from "./certificate-store.ts";
 
@@ -54,6 +55,17 @@ export async function readCertificateOfRequest(ca: Ca, requestId: Uint8Array): P
   const row = await ca.database.read((sql) => readCertificateOf(sql, attempt.authority, attempt.serial));
   if (!row) throw new Fault("internal", "a recorded certificate is missing");
   return show(ca, row);
+}
+
+/** A certificate with when it was recorded, and whose request it was issued for. */
+export type StoredCertificate = IssuedCertificate & { readonly issuedAt: Date; readonly principal: string };
+
+/** The certificate of this authority and serial, whatever its namespace. */
+export async function readStoredCertificate(ca: Ca, authority: string, serial: Uint8Array): Promise<StoredCertificate | undefined> {
+  const [row, principal] = await ca.database.read((sql) =>
+    Promise.all([readCertificateOf(sql, authority, serial), readPrincipal(sql, authority, serial)]),
+  );
+  return row && principal !== undefined ? { ...shown(ca, row), issuedAt: row.recordedAt, principal } : undefined;
 }
 
 /** What a list of certificates may be asked for. */

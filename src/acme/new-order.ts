@@ -1,0 +1,180 @@
+import { createHash } from "node:crypto";
+import { requestIdentity } from "../ca/issue.ts";
+import { Fault } from "../fault.ts";
+import { encodeBase64url } from "../jose/base64url.ts";
+import type { Json, JsonObject } from "../jose/json.ts";
+import { type Account, principalOf } from "./account.ts";
+import { type Acme, drawId } from "./acme.ts";
+import type { ChallengeType, Directory } from "./directory.ts";
+import { readAccountPolicy } from "./external-account-store.ts";
+import { parseIdentifiers } from "./identifier.ts";
+import { judge } from "./identifier-policy.ts";
+import type { Order } from "./order.ts";
+import { type AuthorizationRow, type OrderRow, readOrderRow, recordOrder } from "./order-store.ts";
+import type { Identifier } from "./problem.ts";
+import { takeOne } from "./rate.ts";
+import { judgeReplacement } from "./replacement.ts";
+import { wholeSeconds } from "./time.ts";
+
+const dayMs = 86_400_000;
+const orderLifeMs = 7 * dayMs;
+const authorizationLifeMs = 30 * dayMs;
+/** A valid authorization that lasts less is not used again. */
+const reuseMarginMs = 3_600_000;
+/** How far a client's clock may be off. */
+const toleranceSeconds = 300;
+
+/**
+ * The order for what was asked, durable on return: a new one, or an equal one that is open (RFC 8555 §7.4). Names that the account has a
+ * valid authorization for need no new one.
+ * @throws Fault `malformed`, `unsupportedIdentifier`, `rejectedIdentifier`, `compound`, `invalidProfile`, `userActionRequired`,
+ *   `rateLimited`, `alreadyReplaced`
+ */
+export async function newOrder(
+  acme: Acme,
+  directory: Directory,
+  account: Account,
+  payload: JsonObject,
+): Promise<{ readonly order: Order; readonly created: boolean }> {
+  requireConsent(directory, account);
+  requireProfile(directory, payload["profile"]);
+  const identifiers = parseIdentifiers(payload, {
+    policy: directory.identifiers,
+    judges: [judge(directory.identifiers), judge(await accountPolicy(acme, account))],
+  });
+  const now = wholeSeconds(acme.clock.now());
+  const dates = readDates(acme, directory, payload, now);
+  const replaces = readReplaces(payload["replaces"]);
+  const replacement = replaces === undefined ? undefined : await judgeReplacement(acme, account, identifiers, replaces);
+  if (!replacement?.inWindow) {
+    await takeOne(acme, { what: "newOrder", account: account.id }, directory.limits.newOrdersPerAccount);
+  }
+  const id = drawId(acme);
+  const asked = { identifiers, profile: directory.profile, ...dates, ...(replaces !== undefined && { replaces }) };
+  const row: OrderRow = {
+    ...asked,
+    id,
+    accountId: account.id,
+    requestId: requestIdentity({ door: "acme", principal: principalOf(account), key: id }),
+    digest: createHash("sha256")
+      .update(JSON.stringify([account.id, asked]))
+      .digest(),
+    replacement: replacement?.certificate,
+    authorizations: identifiers.map((identifier) => authorizationFor(acme, directory, identifier)),
+    createdAt: now,
+    expiresAt: new Date(now.getTime() + orderLifeMs),
+    authorizationsExpireAt: new Date(now.getTime() + orderLifeMs),
+    reusableBeyond: new Date(now.getTime() + reuseMarginMs),
+  };
+  const standing = await record(acme, row);
+  const order = await acme.database.read((sql) => readOrderRow(sql, standing, now));
+  if (!order) throw new Fault("internal", "an order that was recorded is not there");
+  return { order, created: standing === id };
+}
+
+/** How long an authorization lasts from the moment its challenge was met. */
+export function authorizationExpiry(validatedAt: Date): Date {
+  return new Date(validatedAt.getTime() + authorizationLifeMs);
+}
+
+/** @returns the id of the order that stands. */
+async function record(acme: Acme, row: OrderRow): Promise<string> {
+  if (!row.replacement) return (await acme.database.read((sql) => recordOrder(sql, row))).id;
+  return await acme.database.transact(async ({ sql }) => {
+    const { id, replacedBy } = await recordOrder(sql, row);
+    if (replacedBy !== undefined && replacedBy !== id) {
+      throw new Fault("alreadyReplaced", "another order replaces the certificate that replaces names");
+    }
+    return id;
+  });
+}
+
+/** @see RFC 8555 §7.3.3 */
+function requireConsent({ termsOfService, renewedConsent }: Directory, { termsAgreed }: Account): void {
+  if (termsOfService === undefined || !renewedConsent || termsAgreed === termsOfService) return;
+  throw new Fault("userActionRequired", `the terms have changed: agree to them at ${termsOfService}`, {
+    members: { instance: termsOfService },
+  });
+}
+
+/** A directory has one profile; a client may name it. */
+function requireProfile({ profile }: Directory, asked: Json | undefined): void {
+  if (asked === undefined || asked === profile) return;
+  throw new Fault("invalidProfile", `the profile of this directory is ${profile}`);
+}
+
+async function accountPolicy({ database }: Acme, { externalAccountKey }: Account) {
+  if (externalAccountKey === undefined) return {};
+  return (await database.read((sql) => readAccountPolicy(sql, externalAccountKey))) ?? {};
+}
+
+function authorizationFor(acme: Acme, { challengeTypes }: Directory, { type, value }: Identifier): AuthorizationRow {
+  const wildcard = value.startsWith("*.");
+  return {
+    id: drawId(acme),
+    type,
+    value: wildcard ? value.slice(2) : value,
+    wildcard,
+    challenges: challengeTypes
+      .filter((challenge) => isPossible(challenge, { type, wildcard }))
+      .map((challenge) => ({ id: drawId(acme), type: challenge, token: encodeBase64url(acme.random.bytes(32)) })),
+  };
+}
+
+/** DNS alone can show a wildcard, and nothing of an address (RFC 8555 §8.4, RFC 8737 §3, RFC 8738 §4). */
+function isPossible(
+  challenge: ChallengeType,
+  { type, wildcard }: { readonly type: Identifier["type"]; readonly wildcard: boolean },
+): boolean {
+  if (wildcard) return challenge === "dns-01";
+  return type === "dns" || challenge !== "dns-01";
+}
+
+/** The dates that were asked for. @throws Fault `malformed` for dates that are none, past, reversed or beyond the profile. */
+function readDates(acme: Acme, directory: Directory, payload: JsonObject, now: Date): Pick<OrderRow, "notBefore" | "notAfter"> {
+  const notBefore = readDate(payload["notBefore"], "notBefore");
+  const notAfter = readDate(payload["notAfter"], "notAfter");
+  const earliest = now.getTime() - toleranceSeconds * 1000;
+  if (notBefore && notBefore.getTime() < earliest) throw new Fault("malformed", "notBefore is in the past");
+  if (notAfter && notAfter <= (notBefore ?? now)) throw new Fault("malformed", "notAfter is not later than notBefore and now");
+  const profile = acme.ca.profiles.get(directory.profile)?.profile;
+  if (!profile) throw new Fault("internal", `there is no profile ${directory.profile}`);
+  const { minimum, maximum } = profile.lifetimeSeconds;
+  const from = notBefore ?? now;
+  const seconds = notAfter && (notAfter.getTime() - from.getTime()) / 1000;
+  if (seconds !== undefined && (seconds > maximum + toleranceSeconds || seconds < minimum - toleranceSeconds)) {
+    throw new Fault("malformed", `the dates span ${seconds} s; the profile ${profile.name} allows ${minimum} to ${maximum}`);
+  }
+  if (notBefore && notBefore.getTime() - now.getTime() > orderLifeMs)
+    throw new Fault("malformed", "notBefore is more than seven days ahead");
+  return { ...(notBefore && { notBefore }), ...(notAfter && { notAfter }) };
+}
+
+/** @see RFC 3339 §5.6 */
+const dateTime =
+  /^\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/i;
+
+function readDate(value: Json | undefined, name: string): Date | undefined {
+  if (value === undefined || value === null) return undefined;
+  const time = typeof value === "string" && dateTime.test(value) ? new Date(value) : undefined;
+  // Date takes the 31st of a month that has 30 days for the 1st of the next.
+  if (!time || Number.isNaN(time.getTime()) || typeof value !== "string" || !sameDay(time, value)) {
+    throw new Fault("malformed", `${name} is no time as RFC 3339 writes it, like 2030-01-31T12:00:00Z`);
+  }
+  return wholeSeconds(time);
+}
+
+function sameDay(time: Date, text: string): boolean {
+  const days = new Date(`${text.slice(0, 10)}T00:00:00Z`);
+  return (
+    !Number.isNaN(days.getTime()) &&
+    days.toISOString().slice(0, 10) === text.slice(0, 10) &&
+    Math.abs(time.getTime() - days.getTime()) < 2 * dayMs
+  );
+}
+
+function readReplaces(value: Json | undefined): string | undefined {
+  if (value === undefined) return undefined;
+  if (typeof value !== "string" || value.length > 256) throw new Fault("malformed", "replaces is no certID (RFC 9773 §4.1)");
+  return value;
+}
