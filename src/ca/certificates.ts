@@ -65,7 +65,7 @@ export async function readStoredCertificate(ca: Ca, authority: string, serial: U
   const [row, principal] = await ca.database.read((sql) =>
     Promise.all([readCertificateOf(sql, authority, serial), readPrincipal(sql, authority, serial)]),
   );
-  return row && principal !== undefined ? { ...shown(ca, row), issuedAt: row.recordedAt, principal } : undefined;
+  return row && principal !== undefined ? { ...show(ca, row), issuedAt: row.recordedAt, principal } : undefined;
 }
 
 /** What a list of certificates may be asked for. */
