@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { Fault } from "../fault.ts";
 import { type VerificationKey, verificationKey } from "../pki/algorithm.ts";
 import { type Certificate, parseTbsCertificate, sealCertificate } from "../pki/certificate.ts";
@@ -78,7 +78,7 @@ async function signAndRecord(ca: Ca, authority: SigningAuthority, profile: Profi
 
 /** What the token signs is what was linted: between the two lies a commit, and whatever else runs meanwhile in this process (XI-3). */
 function refuseAltered(ca: Ca, authority: SigningAuthority, { serial, tbs, tbsSha256 }: OpenAttempt): void {
-  if (tbsSha256 === undefined || createHash("sha256").update(tbs).digest("hex") === tbsSha256) return;
+  if (tbsSha256 === undefined || hash("sha256", tbs, "hex") === tbsSha256) return;
   ca.events.tell("error", "issuance.refused", { authority: authority.slug, serial: Buffer.from(serial).toString("hex") });
   throw new Fault("internal", "the bytes to be signed are not those that were linted");
 }

@@ -1,11 +1,11 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { auditRow } from "../audit/entry.ts";
 import type { IntentRow } from "./attempt-store.ts";
 import type { Ca } from "./ca.ts";
 
 /** An intent with its audit record; `requestId` is the door's. */
 export function intentRow(ca: Ca, row: Omit<IntentRow, "audit" | "tbsSha256">, requestId?: string): IntentRow {
-  const tbsSha256 = createHash("sha256").update(row.tbs).digest("hex");
+  const tbsSha256 = hash("sha256", row.tbs, "hex");
   const audit = auditRow(
     {
       operation: "certificate.issue",
