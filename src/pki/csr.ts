@@ -21,6 +21,9 @@ export type Csr = {
   readonly names: readonly GeneralName[];
 };
 
+/** What becomes of the common names of a CSR's subject. */
+export type CommonNames = "listed" | "added";
+
 /** Longest CSR taken, in octets. */
 export const maximumCsrOctets = 16_384;
 
@@ -29,16 +32,18 @@ const maximumNames = 100;
 
 /**
  * The key and names of a PKCS#10 request, once its structure, its key and its signature are found good. basicConstraints, keyUsage and
- * extKeyUsage that it asks for are ignored, and so is its subject but for this: each CN must be one of the names in subjectAltName.
+ * extKeyUsage that it asks for are ignored, and so is its subject but for its CNs.
+ * @param commonNames `listed`: each CN must be one of the names in subjectAltName. `added`: a CN that is a DNS name is one of the names,
+ *   whether it stands there or not (RFC 8555 §7.4); another one must stand there.
  * @throws Fault `badCSR` with a detail that names what is wrong; `tooLarge` above 16 KiB.
  * @see RFC 2986 §4, RFC 2985 §5.4.2, RFC 6125 §1.5
  */
-export async function parseCsr(bytes: Uint8Array): Promise<Csr> {
+export async function parseCsr(bytes: Uint8Array, commonNames: CommonNames = "listed"): Promise<Csr> {
   if (bytes.length > maximumCsrOctets)
     throw new Fault("tooLarge", `the CSR has ${bytes.length} octets; at most ${maximumCsrOctets} are taken`);
   // A copy: the caller's buffer may change while the signature is verified.
   const der = new Uint8Array(bytes);
-  const { spki, keyAlgorithm: algorithm, names, signed } = asBadCsr(() => readRequest(der));
+  const { spki, keyAlgorithm: algorithm, names, signed } = asBadCsr(() => readRequest(der, commonNames));
   const key = asBadCsr(() => verificationKey(spki));
   if (!(await verifySignature(key, signed.algorithm, signed.bytes, signed.signature))) {
     throw new Fault("badCSR", "the signature is not one that this key made over this request");
@@ -73,7 +78,7 @@ function asBadCsr<T>(read: () => T): T {
 type Signed = { readonly algorithm: SignatureAlgorithm; readonly bytes: Uint8Array; readonly signature: Uint8Array };
 type Request = Omit<Csr, "der" | "publicKey"> & { readonly signed: Signed };
 
-function readRequest(der: Uint8Array): Request {
+function readRequest(der: Uint8Array, commonNames: CommonNames): Request {
   const request = fieldsOf(readDer(der, "the CSR"), "the CSR");
   const info = request.next("certificationRequestInfo");
   const signatureAlgorithm = request.next("signatureAlgorithm");
@@ -83,7 +88,7 @@ function readRequest(der: Uint8Array): Request {
   const fields = fieldsOf(info, "certificationRequestInfo");
   const version = readSmallInteger(fields.next("version"), "version");
   if (version !== 0) throw new Fault("malformed", `version is ${version}; it must be 0`);
-  const commonNames = readCommonNames(fields.next("subject"));
+  const subject = readCommonNames(fields.next("subject"));
   const spki = bytesOf(fields.next("subjectPKInfo"));
   const attributes = readAttributes(expectTag(fields.next("attributes"), 0xa0, "attributes"));
   fields.end();
@@ -91,8 +96,9 @@ function readRequest(der: Uint8Array): Request {
   const broken = keyViolations(spki);
   if (broken.length > 0) throw new Fault("malformed", broken.join("; "));
   const algorithm = keyAlgorithm(spki);
-  const names = requestedNames(attributes.get(oid.extensionRequest));
-  requireAmong(names, commonNames);
+  const listed = requestedNames(attributes.get(oid.extensionRequest));
+  const names = commonNames === "added" ? withNames(listed, subject) : listed;
+  requireAmong(names, subject);
   return {
     spki,
     keyAlgorithm: algorithm,
@@ -194,6 +200,12 @@ function readCommonNames(subject: DerValue): readonly string[] {
     if ([...text].length > 64) throw new Fault("malformed", "the CN has more than 64 characters");
     return text;
   });
+}
+
+/** The names, and those CNs that are DNS names and not among them. */
+function withNames(names: readonly GeneralName[], commonNames: readonly string[]): readonly GeneralName[] {
+  const more = commonNames.flatMap((text) => canonicalDnsName(text) ?? []).filter((value) => !names.some((name) => name.value === value));
+  return [...names, ...[...new Set(more)].map((value): GeneralName => ({ type: "dns", value }))];
 }
 
 function requireAmong(names: readonly GeneralName[], commonNames: readonly string[]): void {
