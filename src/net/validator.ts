@@ -1,0 +1,78 @@
+/**
+ * The child that asks machines of an applicant's choice: the only process that dials them. It holds no PIN, no database and no secret.
+ * Started by `validator-process.ts`; speaks the frames of `frame.ts` over the channel to its parent, and ends with it.
+ */
+import { getServers } from "node:dns";
+import { networkInterfaces } from "node:os";
+
+import { Fault } from "../fault.ts";
+import { addressSlots } from "./address-slots.ts";
+import { dialer } from "./dial.ts";
+import { parseDnsServer } from "./dns-server.ts";
+import { judge, ownAddresses } from "./egress.ts";
+import type { FrameFromValidator, FrameToValidator, Opening, Question } from "./frame.ts";
+import { answer } from "./question.ts";
+import type { Prober } from "./question.ts";
+
+/** Questions under way: what the end of the channel ends. */
+const underWay = new Set<AbortController>();
+
+/** Connections to one address at a time (AV-5). */
+const maxPerAddress = 4;
+
+// The parent decides when to end: Ctrl-C reaches the whole process group.
+process.on("SIGINT", () => {});
+process.on("SIGTERM", () => {});
+process.on("disconnect", () => {
+  for (const question of underWay) question.abort();
+});
+// The first frame says what may be contacted, for the whole life of the process.
+process.once("message", (first: FrameToValidator) => {
+  if (first.frame !== "open") return;
+  const { opening } = first;
+  const prober = open(opening);
+  process.on("message", (frame: FrameToValidator) => {
+    if (frame.frame === "question") void serve(prober, frame, opening.times.totalMs);
+  });
+  send({ frame: "opened" });
+});
+
+function open(opening: Opening): Prober {
+  const machine = Object.values(networkInterfaces()).flatMap((addresses) => (addresses ?? []).map(({ address }) => address));
+  const policy = { ...opening.policy, own: ownAddresses(opening.policy.own, machine) };
+  const servers = (opening.dnsServers ?? getServers()).map(parseDnsServer).filter((server) => server !== undefined);
+  return {
+    opening,
+    outside: {
+      resolver: { servers, triesMs: opening.times.dnsTriesMs },
+      judge: (address, port) => judge(address, port, policy),
+      dial: dialer(opening.times.connectMs),
+      slots: addressSlots(maxPerAddress),
+      slotWaitMs: opening.times.connectMs,
+      refused: (refusal) => send({ frame: "refused", ...refusal }),
+    },
+  };
+}
+
+async function serve(
+  prober: Prober,
+  { id, question }: { readonly id: number; readonly question: Question },
+  totalMs: number,
+): Promise<void> {
+  const over = new AbortController();
+  const timer = setTimeout(() => over.abort(), totalMs);
+  underWay.add(over);
+  try {
+    send({ frame: "outcome", id, outcome: await answer(prober, question, over.signal) });
+  } catch (error) {
+    // A bug met by hostile bytes ends its question, not the others; nothing of it is told, as it may quote them.
+    send({ frame: "unavailable", id, detail: error instanceof Fault ? error.detail : "the validator failed on this question" });
+  } finally {
+    clearTimeout(timer);
+    underWay.delete(over);
+  }
+}
+
+function send(frame: FrameFromValidator): void {
+  if (process.connected) process.send?.(frame);
+}
