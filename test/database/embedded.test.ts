@@ -193,7 +193,7 @@ describe("a server that outlived its service (EP-8)", () => {
 
 const kills = rounds(3, 50);
 test(
-  `${kills} times kill -9 of the postmaster and its children under load: back by itself, and every acknowledged row stands (T-PGKILL)`,
+  `kill -9 of the postmaster and its children under load, ${kills} times: back by itself, and every acknowledged row stands (T-PGKILL)`,
   { timeout: 20_000 * kills },
   async () => {
     await using server = await startEmbedded(await withCluster());
