@@ -42,6 +42,11 @@ test(
     expect(subject).toBe("CN=Example Ltd Root CA 1,O=Example Ltd,C=GB");
     expect(root.fingerprint256.replaceAll(":", "").toLowerCase()).toBe(sha256);
 
+    // What a kill in mid-write could leave: an empty file is no token.
+    await writeFile(join(ground.directory, "admin.token"), "");
+    expect((await chancery(init, place)).exitCode).toBe(0);
+    expect(await readFile(join(ground.directory, "admin.token"), "utf8")).toMatch(/^chancery_\w+\n$/);
+
     const other = await chancery(["init", "--organization", "Another", "--issuing-key-algorithm", "P-384"], place);
     expect(other).toMatchObject({ exitCode: 1, stdout: "", stderr: expect.stringContaining("root-1 stands already under another name") });
     expect(new X509Certificate(await readFile(rootFile)).fingerprint256).toBe(root.fingerprint256);
