@@ -247,8 +247,8 @@ test("an RSA modulus that is a prime is seen, up to 8192 bits, and other keys ha
   for (const jwk of [rsa, p256, p521, ed25519]) await expect(refusePrimeModulus(parseJwk(jwk))).resolves.toBeUndefined();
 });
 
-test("500 good keys of each curve are taken", () => {
-  for (let index = 0; index < 500; index++) {
+test("100 good keys of each curve are taken", () => {
+  for (let index = 0; index < 100; index++) {
     for (const curve of ["P-256", "P-384", "P-521"])
       parseJwk(generateKeyPairSync("ec", { namedCurve: curve }).publicKey.export({ format: "jwk" }) as Json); // a public JWK has strings only
     parseJwk(generateKeyPairSync("ed25519").publicKey.export({ format: "jwk" }) as Json); // the same
