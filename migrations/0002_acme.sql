@@ -74,15 +74,17 @@ create table acme_open_order (
 
 create index acme_open_order_id on acme_open_order (order_id);
 
--- Which order replaces a certificate (RFC 9773 §5).
+-- Which order replaces a certificate (RFC 9773 §5). Outlives the order where that was issued, until the certificate itself is over.
 create table acme_replacement (
   authority text not null,
   serial bytea not null,
-  order_id text not null references acme_order (id) on delete cascade deferrable initially deferred,
+  order_id text not null,
+  expires_at timestamptz not null,
   primary key (authority, serial)
 );
 
 create index acme_replacement_order on acme_replacement (order_id);
+create index acme_replacement_expiry on acme_replacement (expires_at);
 
 create table acme_authorization (
   id text primary key,
@@ -123,6 +125,7 @@ create table acme_challenge (
   validated_at timestamptz,
   -- Attempts that found no answer.
   attempts smallint not null default 0,
+  attempted_at timestamptz,
   next_attempt_at timestamptz,
   -- Who is at it; times of the server.
   lease_owner text,

@@ -25,12 +25,14 @@ export type Acme = {
   readonly nonces: Nonces;
   /** Spends a nonce and reads the account of a request; shares its statement with other requests of the moment. */
   readonly recognise: (presented: Presented) => Promise<Recognised>;
+  /** Validations that this instance is at. */
+  readonly validating: Set<Promise<void>>;
   /** For test suites of others: every challenge is found valid, nobody is asked. */
   readonly alwaysValid: boolean;
 };
 
 /** What `openAcme` needs to know of the world. */
-export type AcmeWorld = Omit<Acme, "nonces" | "recognise">;
+export type AcmeWorld = Omit<Acme, "nonces" | "recognise" | "validating">;
 
 /** Opens the nonces and binds the hot statement to the database. */
 export async function openAcme(world: AcmeWorld): Promise<Acme> {
@@ -38,6 +40,7 @@ export async function openAcme(world: AcmeWorld): Promise<Acme> {
   return {
     ...world,
     nonces: await openNonces(world),
+    validating: new Set(),
     recognise: gather({ ask: (presented: readonly Presented[]) => database.read((sql) => recognise(sql, presented)) }),
   };
 }

@@ -30,4 +30,6 @@ export type Challenge = {
   readonly validatedAt?: Date;
   /** Attempts that found no answer. */
   readonly attempts: number;
+  /** What the last attempt asked and saw: for administrators. */
+  readonly evidence?: Readonly<Record<string, unknown>>;
 };

@@ -140,9 +140,10 @@ function readDates(acme: Acme, directory: Directory, payload: JsonObject, now: D
   const profile = acme.ca.profiles.get(directory.profile)?.profile;
   if (!profile) throw new Fault("internal", `there is no profile ${directory.profile}`);
   const { minimum, maximum } = profile.lifetimeSeconds;
-  const from = notBefore ?? now;
-  const seconds = notAfter && (notAfter.getTime() - from.getTime()) / 1000;
-  if (seconds !== undefined && (seconds > maximum + toleranceSeconds || seconds < minimum - toleranceSeconds)) {
+  // Its own two dates are the client's; of one alone the other is our time, which its clock may differ from.
+  const seconds = notAfter && (notAfter.getTime() - (notBefore ?? now).getTime()) / 1000 + 1;
+  const tolerance = notBefore ? 0 : toleranceSeconds;
+  if (seconds !== undefined && (seconds > maximum + tolerance || seconds < minimum - tolerance)) {
     throw new Fault("malformed", `the dates span ${seconds} s; the profile ${profile.name} allows ${minimum} to ${maximum}`);
   }
   if (notBefore && notBefore.getTime() - now.getTime() > orderLifeMs)

@@ -12,7 +12,7 @@ export type OrderRow = Pick<
   /** SHA-256 of all that makes two orders equal. */
   readonly digest: Uint8Array;
   /** The certificate that it replaces, if that is one of ours. */
-  readonly replacement: { readonly authority: string; readonly serial: Uint8Array } | undefined;
+  readonly replacement: { readonly authority: string; readonly serial: Uint8Array; readonly notAfter: Date } | undefined;
   /** For each identifier in turn the authorization that is made where none is valid. */
   readonly authorizations: readonly AuthorizationRow[];
   readonly authorizationsExpireAt: Date;
@@ -105,8 +105,9 @@ export async function recordOrder(sql: Sql, order: OrderRow): Promise<RecordedOr
       insert into acme_order_authorization (order_id, position, authorization_id)
       select mine.order_id, q.position, coalesce(r.id, q.id) from asked q cross join mine left join reused r using (position)
     ), replaced as (
-      insert into acme_replacement as p (authority, serial, order_id)
-      select ${replacement?.authority ?? null}::text, ${replacement?.serial ?? null}::bytea, mine.order_id
+      insert into acme_replacement as p (authority, serial, order_id, expires_at)
+      select ${replacement?.authority ?? null}::text, ${replacement?.serial ?? null}::bytea, mine.order_id,
+        ${replacement?.notAfter.toISOString() ?? null}::timestamptz
       from mine where ${replacement !== undefined}::boolean
       on conflict (authority, serial) do update set order_id = case
         when ${isInvalid(sql, sql`p.order_id`, now)} then excluded.order_id else p.order_id end

@@ -8,7 +8,7 @@ import type { Identifier } from "./problem.ts";
 
 /** The certificate that an order is to replace, and whether its renewal is due. */
 export type Replacement = {
-  readonly certificate: { readonly authority: string; readonly serial: Uint8Array };
+  readonly certificate: { readonly authority: string; readonly serial: Uint8Array; readonly notAfter: Date };
   readonly inWindow: boolean;
 };
 
@@ -33,5 +33,5 @@ export async function judgeReplacement(
   if (!shared) throw new Fault("malformed", "the certificate that replaces names has no identifier of the order");
   const now = acme.clock.now();
   const { start } = renewalWindow({ ...certificate, revoked: certificate.status === "revoked" }, now);
-  return { certificate: { authority: certificate.authority, serial }, inWindow: start <= now };
+  return { certificate: { authority: certificate.authority, serial, notAfter: certificate.notAfter }, inWindow: start <= now };
 }

@@ -5,7 +5,7 @@ import { type Certificate, notAfterOf, tbsCertificate } from "../pki/certificate
 import type { GeneralName } from "../pki/general-name.ts";
 import { examine, type Finding } from "../pki/lint.ts";
 import type { Name } from "../pki/name.ts";
-import { violations } from "../pki/profile.ts";
+import { type Profile, violations } from "../pki/profile.ts";
 import type { IntentRow } from "./attempt-store.ts";
 import type { SigningAuthority } from "./authority.ts";
 import type { Ca } from "./ca.ts";
@@ -34,6 +34,9 @@ export type IssueRequest = {
   /** The key to certify, which the key policy has accepted. */
   readonly publicKey: VerificationKey;
   readonly lifetimeSeconds?: number | undefined;
+  /** Dates that are to stand in the certificate as they are, instead of those that the lifetime gives. Whole seconds. */
+  readonly notBefore?: Date | undefined;
+  readonly notAfter?: Date | undefined;
 };
 
 export type Issued = {
@@ -65,11 +68,12 @@ export async function issueFrom(ca: Ca, authority: SigningAuthority, request: Is
     throw new Fault("policyDenied", `the profile ${request.profile} is for certificates that the service makes for itself`);
   }
   if (request.door !== "system") refuseOwnHost(ca, request.names);
-  const lifetimeSeconds = request.lifetimeSeconds ?? frozen.profile.lifetimeSeconds.default;
-  const broken = violations(frozen.profile, { names: request.names, keyAlgorithm: request.publicKey.algorithm, lifetimeSeconds })[0];
+  const validity = validityOf(ca, frozen.profile, request);
+  const asked = { names: request.names, keyAlgorithm: request.publicKey.algorithm, lifetimeSeconds: validity.lifetimeSeconds };
+  const broken = violations(frozen.profile, asked)[0];
   if (broken) throw new Fault(broken.code, broken.detail);
 
-  const { intent, plan } = prepare(ca, authority, frozen, { ...request, lifetimeSeconds });
+  const { intent, plan } = prepare(ca, authority, frozen, request, validity);
   if ((await ca.recordIntent(intent)) === "conflict") return { certificate: await repeat(ca, authority, intent), repeated: true };
   const certificate = await finish(ca, authority, frozen.profile, { ...intent, plan, publicKey: request.publicKey });
   return { certificate, repeated: false };
@@ -83,16 +87,34 @@ function refuseOwnHost({ ownHost }: Ca, names: readonly GeneralName[]): void {
   if (ownHost !== undefined && taken) throw new Fault("policyDenied", `${taken.value} covers the host of this service itself`);
 }
 
+type Validity = { readonly notBefore: Date; readonly notAfter: Date; readonly lifetimeSeconds: number };
+
+/** The dates of a certificate: those that were asked for, the rest from the lifetime and the time of signing. */
+function validityOf(ca: Ca, profile: Profile, { notBefore: from, notAfter: until, lifetimeSeconds: asked }: IssueRequest): Validity {
+  const now = ca.timekeeper.signingTime();
+  const { default: usual, maximum } = profile.lifetimeSeconds;
+  const usualStart = new Date(now.getTime() - profile.backdateSeconds * 1000);
+  if (!until) {
+    const lifetimeSeconds = asked ?? usual;
+    const notBefore = from ?? usualStart;
+    return { notBefore, notAfter: notAfterOf(notBefore, lifetimeSeconds), lifetimeSeconds };
+  }
+  // Set back by less where the longest life would not reach to the end that was asked for; set forward where its clock is ahead of ours.
+  const earliest = new Date(until.getTime() - (maximum - 1) * 1000);
+  const notBefore = from ?? (earliest > usualStart ? earliest : usualStart);
+  // Both ends count (RFC 5280 §4.1.2.5).
+  return { notBefore, notAfter: until, lifetimeSeconds: (until.getTime() - notBefore.getTime()) / 1000 + 1 };
+}
+
 /** The exact bytes to be signed, linted, as the intent that makes them durable, and what they say. */
 function prepare(
   ca: Ca,
   authority: SigningAuthority,
   frozen: FrozenProfile,
-  request: IssueRequest & { lifetimeSeconds: number },
+  request: IssueRequest,
+  { notBefore, notAfter }: Validity,
 ): { intent: IntentRow; plan: Certificate } {
   const { profile, sha256 } = frozen;
-  const notBefore = new Date(ca.timekeeper.signingTime().getTime() - profile.backdateSeconds * 1000);
-  const notAfter = notAfterOf(notBefore, request.lifetimeSeconds);
   if (notAfter > authority.issuer.notAfter) {
     const latest = authority.issuer.notAfter.toISOString();
     throw new Fault("lifetimeOutOfRange", `the certificate would outlive its issuer ${authority.slug}, which ends at ${latest}`);

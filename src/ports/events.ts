@@ -13,6 +13,7 @@ export type Events = {
 export type EventName =
   | "certificate.issued"
   | "certificate.repeated"
+  | "certificate.revoked"
   | "issuance.refused"
   | "issuance.closed"
   | "issuance.settled"
@@ -38,6 +39,8 @@ export type EventName =
   | "validator.refused"
   | "database.failed"
   | "database.connected"
+  | "validation.ended"
+  | "validation.failed"
   | "job.failed"
   | "request.failed"
   | "tls.renewed"

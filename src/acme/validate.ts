@@ -1,0 +1,96 @@
+import { Fault } from "../fault.ts";
+import type { Acme } from "./acme.ts";
+import type { ChallengeKind, Verdict } from "./challenge-kind.ts";
+import { type AttemptOutcome, claimDue, type DueChallenge, recordOutcome } from "./challenge-store.ts";
+import type { ChallengeType } from "./directory.ts";
+import { dns01 } from "./dns-01.ts";
+import { http01 } from "./http-01.ts";
+import { takeOne } from "./rate.ts";
+import { tlsAlpn01 } from "./tls-alpn-01.ts";
+import { wholeSeconds } from "./time.ts";
+
+const kinds: Readonly<Record<ChallengeType, ChallengeKind>> = { "http-01": http01, "dns-01": dns01, "tls-alpn-01": tlsAlpn01 };
+
+/** Validations that one instance is at, at most. */
+const maxValidating = 256;
+/** After an attempt without an answer, by how many there were before (RFC 8555 §8.2). After the last one the challenge has failed. */
+const pausesSeconds = [5, 15] as const;
+/** After an attempt that found out nothing through a fault of our own; such attempts are not counted. */
+const ownPauseSeconds = 10;
+const authorizationLifeMs = 30 * 86_400_000;
+
+/** Begins every validation whose turn it is and that nobody is at: those that wait between two attempts, and those an instance left. */
+export async function validateDue(acme: Acme): Promise<void> {
+  const limit = maxValidating - acme.validating.size;
+  if (limit <= 0) return;
+  const due = await acme.database.read((sql) => claimDue(sql, { node: acme.node, now: acme.clock.now(), limit }));
+  for (const challenge of due) startValidation(acme, challenge);
+}
+
+/** Validates a challenge that is leased to this instance; its outcome is recorded, whoever waits for it. Never throws. */
+export function startValidation(acme: Acme, challenge: DueChallenge): void {
+  const validating = validate(acme, challenge).catch((error: unknown) => {
+    // Its lease ends by itself, and the next attempt is somebody's.
+    acme.events.tell("warn", "validation.failed", {
+      challenge: challenge.id,
+      error: error instanceof Error ? error.message : String(error),
+    });
+  });
+  acme.validating.add(validating);
+  void validating.finally(() => acme.validating.delete(validating));
+}
+
+async function validate(acme: Acme, challenge: DueChallenge): Promise<void> {
+  const outcome = await attempt(acme, challenge);
+  const recorded = await acme.database.read((sql) => recordOutcome(sql, challenge.id, acme.node, outcome));
+  if (!recorded) return;
+  const { type, accountId, identifier } = challenge;
+  acme.events.tell("info", "validation.ended", { challenge: challenge.id, type, identifier: identifier.value, outcome: outcome.outcome });
+  if (outcome.outcome === "invalid") await countFailure(acme, accountId, identifier.value);
+}
+
+async function attempt(acme: Acme, challenge: DueChallenge): Promise<AttemptOutcome> {
+  if (acme.alwaysValid) return valid(acme, undefined);
+  const { type, accountId, identifier, token, keyAuthorization } = challenge;
+  try {
+    return outcomeOf(acme, challenge, await kinds[type](acme.validator, { tenant: accountId, identifier, token, keyAuthorization }));
+  } catch (error) {
+    if (!(error instanceof Fault) || error.code !== "validatorUnavailable") throw error;
+    return { outcome: "again", error: undefined, evidence: undefined, counts: false, nextAttemptAt: after(acme, ownPauseSeconds) };
+  }
+}
+
+function outcomeOf(acme: Acme, { attempts }: DueChallenge, verdict: Verdict): AttemptOutcome {
+  switch (verdict.outcome) {
+    case "valid":
+      return valid(acme, verdict.evidence);
+    case "invalid":
+      return verdict;
+    case "again": {
+      const pause = pausesSeconds[attempts];
+      if (pause === undefined) return { ...verdict, outcome: "invalid" };
+      return { ...verdict, counts: true, nextAttemptAt: after(acme, pause) };
+    }
+    default:
+      return verdict satisfies never;
+  }
+}
+
+function valid({ clock }: Acme, evidence: unknown): AttemptOutcome {
+  const validatedAt = wholeSeconds(clock.now());
+  return { outcome: "valid", evidence, validatedAt, expiresAt: new Date(validatedAt.getTime() + authorizationLifeMs) };
+}
+
+function after({ clock }: Acme, seconds: number): Date {
+  return new Date(clock.now().getTime() + seconds * 1000);
+}
+
+async function countFailure(acme: Acme, account: string, name: string): Promise<void> {
+  for (const { limits } of acme.directories.values()) {
+    // Taken whether it is there or not: what counts is that it is gone.
+    if (limits.failedValidations) {
+      await takeOne(acme, { what: "failedValidation", account, name }, limits.failedValidations).catch(() => undefined);
+      return;
+    }
+  }
+}
