@@ -87,7 +87,7 @@ export type ExternalAccountKeyRequest = {
 };
 
 /**
- * Makes a key for external account binding. The MAC key, 32 octets in base64url, is in the answer and is not shown again; durable with its
+ * Makes a key for external account binding. The MAC key, 64 octets in base64url, is in the answer and is not shown again; durable with its
  * audit record on return.
  * @throws Fault `malformed` for a directory, pattern, range or expiry that is none; `policyDenied` outside of the principal's namespace.
  */
@@ -111,7 +111,7 @@ export async function createExternalAccountKey(
   if (expiresAt && expiresAt <= createdAt) throw new Fault("malformed", "the expiry must be in the future");
   for (const name of request.names ?? []) parseNamePattern(name);
   for (const range of request.ipRanges ?? []) parseRange(range);
-  const macKey = acme.random.bytes(32);
+  const macKey = acme.random.bytes(64);
   const usesAllowed = request.usesAllowed === undefined ? 1 : request.usesAllowed;
   const record: Omit<ExternalAccountKeyRecord, "uses" | "revokedAt"> = {
     id: drawId(acme),
