@@ -1,0 +1,106 @@
+import { X509Certificate } from "node:crypto";
+import { createServer } from "node:tls";
+import type { TlsOptions } from "node:tls";
+
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+
+import { reverseName } from "../../src/net/tls-alpn.ts";
+import { selfSigned } from "../http/self-signed.ts";
+import { answerOf, failureOf, freePort, listen, openWorld } from "./validator-world.ts";
+import type { ValidatorWorld } from "./validator-world.ts";
+
+const held = new AsyncDisposableStack();
+let port: number;
+let world: ValidatorWorld;
+let credentials: { readonly key: string; readonly certificate: string };
+
+beforeAll(async () => {
+  port = await freePort();
+  world = held.use(await openWorld({ allow: ["127.0.0.0/8", "::1/128"], tlsAlpn01Port: port, times: { totalMs: 2000 } }));
+  credentials = await selfSigned("acme");
+});
+afterAll(() => held.disposeAsync());
+
+/** What a TLS server at `host` answers, and which names and protocols it was asked for. */
+async function shake(host: string, options: TlsOptions) {
+  const asked: { servername: unknown; protocols: readonly string[] }[] = [];
+  const server = createServer({
+    key: credentials.key,
+    cert: credentials.certificate,
+    ALPNCallback: ({ servername, protocols }) => {
+      asked.push({ servername, protocols });
+      return protocols[0];
+    },
+    ...options,
+  });
+  server.on("tlsClientError", () => {});
+  await using listener = await listen((socket) => void server.emit("connection", socket), { port });
+  const outcome = await world.validator.tlsAlpn({ tenant: "t", host });
+  return { outcome, asked, connections: listener.connections() };
+}
+
+test.for(["TLSv1.2", "TLSv1.3"] as const)(
+  "the certificate and the protocol come back as the server gave them, over %s (RFC 8737 §3)",
+  async (version) => {
+    const { outcome, asked } = await shake("localhost", { minVersion: version, maxVersion: version });
+    const answer = answerOf(outcome);
+    expect(answer.protocol).toBe("acme-tls/1");
+    expect(Buffer.from(answer.certificate)).toEqual(new X509Certificate(credentials.certificate).raw);
+    expect(asked).toEqual([{ servername: "localhost", protocols: ["acme-tls/1"] }]);
+    expect(outcome.evidence).toEqual({ addresses: ["::1", "127.0.0.1"], address: "127.0.0.1", urls: [] });
+  },
+);
+
+test("an IP address is asked for by its name in the reverse tree (RFC 8738 §6)", async () => {
+  const { outcome, asked } = await shake("127.0.0.1", {});
+  expect(answerOf(outcome).protocol).toBe("acme-tls/1");
+  expect(asked.map(({ servername }) => servername)).toEqual(["1.0.0.127.in-addr.arpa"]);
+});
+
+test.for([
+  { address: "192.0.2.1", name: "1.2.0.192.in-addr.arpa" },
+  { address: "2001:db8::567:89ab", name: "b.a.9.8.7.6.5.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa" },
+])("the reverse name of $address (RFC 3596 §2.5)", ({ address, name }) => expect(reverseName(address)).toBe(name));
+
+describe("what is no handshake of TLS 1.2 or newer is a failure of TLS that may pass", () => {
+  test.for<{ name: string; options: TlsOptions; detail: RegExp }>([
+    {
+      name: "a server without acme-tls/1",
+      options: { ALPNCallback: undefined, ALPNProtocols: ["h2", "http/1.1"] },
+      detail: /does not speak the protocol that was offered/,
+    },
+    {
+      name: "TLS 1.1 (S-08)",
+      options: { minVersion: "TLSv1", maxVersion: "TLSv1.1", ciphers: "DEFAULT@SECLEVEL=0" },
+      detail: /no TLS handshake with 127/,
+    },
+    {
+      name: "a name that is not known",
+      options: { SNICallback: (_, done) => done(new Error("unknown")) },
+      detail: /no TLS handshake with 127/,
+    },
+  ])("$name", async ({ options, detail }) => {
+    const { outcome, connections } = await shake("localhost", options);
+    expect(failureOf(outcome)).toMatchObject({ kind: "tls", final: false });
+    expect(failureOf(outcome).detail).toMatch(detail);
+    expect(connections).toBe(1);
+  });
+
+  test.for<{ name: string; reply: string | undefined; detail: RegExp }>([
+    { name: "plain HTTP", reply: "HTTP/1.1 400 secret\r\n\r\n", detail: /127\.0\.0\.1: the other side speaks no TLS/ },
+    { name: "an end at once", reply: "", detail: /the connection was closed/ },
+    { name: "nothing at all", reply: undefined, detail: /not complete in time/ },
+  ])("$name", async ({ reply, detail }) => {
+    await using listener = await listen((socket) => void (reply === undefined ? undefined : socket.end(reply)), { port });
+    const failure = failureOf(await world.validator.tlsAlpn({ tenant: "t", host: "localhost" }));
+    expect(failure).toMatchObject({ kind: "tls", final: false });
+    expect(failure.detail).toMatch(detail);
+    expect(failure.detail).not.toContain("secret");
+    expect(listener.connections()).toBe(1);
+  });
+});
+
+test("a server that negotiates no protocol is an answer without one: judging it is the caller's", async () => {
+  const { outcome } = await shake("localhost", { ALPNCallback: undefined });
+  expect(answerOf(outcome).protocol).toBeUndefined();
+});
