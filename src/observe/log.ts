@@ -32,7 +32,11 @@ export function openLog({ level, clock, sink = standardErrorSink() }: LogOptions
     },
     { write: (line: string) => sink(escaped(line)) },
   );
-  return { write: (at, event, fields) => logger[at]({ event, ...safeFields(fields) }) };
+  return {
+    write: (at, event, fields) => {
+      if (logger.isLevelEnabled(at)) logger[at]({ event, ...safeFields(fields) });
+    },
+  };
 }
 
 function standardErrorSink(): (line: string) => void {

@@ -1,4 +1,4 @@
-import { createHash, createPublicKey, verify, type KeyObject } from "node:crypto";
+import { createPublicKey, hash, verify, type KeyObject } from "node:crypto";
 import { Fault } from "../fault.ts";
 import { bytesOf, fieldsOf, readDer, tag, type DerValue } from "./der.ts";
 import { readBitString, readOid, readUnsigned } from "./der-field.ts";
@@ -70,7 +70,7 @@ const byIdentifier: ReadonlyMap<string, SignatureAlgorithm> = new Map(
 
 /** Hash of `data` that a signature of this algorithm signs: 32, 48 or 64 bytes. */
 export function digest(algorithm: SignatureAlgorithm, data: Uint8Array): Uint8Array<ArrayBuffer> {
-  return createHash(signatures[algorithm].hash).update(data).digest();
+  return hash(signatures[algorithm].hash, data, "buffer");
 }
 
 /** The numbers of a SubjectPublicKeyInfo of a kind that we know, before anything is judged but their encoding. */
@@ -142,7 +142,7 @@ export function bitLength(magnitude: Uint8Array): number {
 
 /** SHA-256 of a DER SubjectPublicKeyInfo, 64 lower-case hex digits. */
 export function spkiSha256(spki: Uint8Array): string {
-  return createHash("sha256").update(spki).digest("hex");
+  return hash("sha256", spki, "hex");
 }
 
 /**

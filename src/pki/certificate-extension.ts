@@ -1,6 +1,6 @@
 import { Fault } from "../fault.ts";
 import { contentOf, contextTag, expectTag, fieldsOf, tag, type DerValue } from "./der.ts";
-import { readNamedBits, readOctetString, readOid, readSmallInteger } from "./der-field.ts";
+import { asciiText, readNamedBits, readOctetString, readOid, readSmallInteger } from "./der-field.ts";
 import {
   booleanTrue,
   encode,
@@ -211,9 +211,7 @@ function uniformResourceIdentifier(uri: string): Der {
 function readUri(value: DerValue): string | undefined {
   if (!generalNames.has(value.tag)) throw new Fault("malformed", "a name is no GeneralName");
   if (value.tag !== contextTag(6, "primitive")) return undefined;
-  const content = contentOf(value);
-  if (content.some((octet) => octet > 0x7f)) throw new Fault("malformed", "a uniformResourceIdentifier holds an octet above 127");
-  return latin1(content);
+  return asciiText(contentOf(value), "uniformResourceIdentifier");
 }
 
 // Identifier octets of GeneralName: otherName, x400Address, directoryName and ediPartyName are constructed (RFC 5280 §4.2.1.6).
@@ -221,11 +219,6 @@ const generalNames: ReadonlySet<number> = new Set([
   ...[0, 3, 4, 5].map((number) => contextTag(number, "constructed")),
   ...[1, 2, 6, 7, 8].map((number) => contextTag(number, "primitive")),
 ]);
-
-/** The octets as characters of the same number. */
-export function latin1(octets: Uint8Array): string {
-  return Buffer.from(octets.buffer, octets.byteOffset, octets.byteLength).toString("latin1");
-}
 
 // SEQUENCE SIZE (1..MAX) OF
 function requireSome(value: DerValue, what: string): readonly DerValue[] {

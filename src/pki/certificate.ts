@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { Fault } from "../fault.ts";
 import {
   algorithmIdentifier,
@@ -82,9 +82,7 @@ export function notAfterOf(notBefore: Date, lifetimeSeconds: number): Date {
 export function keyIdentifier(spki: Uint8Array): Uint8Array<ArrayBuffer> {
   const fields = fieldsOf(readDer(spki, "SubjectPublicKeyInfo"), "SubjectPublicKeyInfo");
   fields.next("algorithm");
-  return createHash("sha1")
-    .update(readBitString(fields.next("subjectPublicKey"), "subjectPublicKey"))
-    .digest();
+  return hash("sha1", readBitString(fields.next("subjectPublicKey"), "subjectPublicKey"), "buffer");
 }
 
 /** The same TBSCertificate under a new serial number and new times; every other octet as it was. @throws Fault `malformed`, `internal` */

@@ -95,6 +95,18 @@ export function readTime(value: DerValue | undefined, what: string): Date {
 
 const ascii = new TextDecoder("ascii");
 
+/** The octets as characters of the same number. */
+export function latin1(octets: Uint8Array): string {
+  return Buffer.from(octets.buffer, octets.byteOffset, octets.byteLength).toString("latin1");
+}
+
+/** The octets as characters of ASCII. @throws Fault `malformed` for an octet above 127. */
+export function asciiText(octets: Uint8Array, what: string): string {
+  const text = latin1(octets);
+  if (/[^\0-\x7f]/.test(text)) throw new Fault("malformed", `a ${what} holds an octet above 127`);
+  return text;
+}
+
 /** The characters of a string type (X.680 §41). TeletexString is read as ISO 8859-1, as its writers mean it. @throws Fault `malformed` */
 export function readText(value: DerValue | undefined, what: string): string {
   if (value === undefined) throw new Fault("malformed", `${what} is missing`);

@@ -1,5 +1,6 @@
 import { Fault } from "../fault.ts";
 import { contentOf, expectTag, readDer, tag, type DerValue } from "./der.ts";
+import { asciiText } from "./der-field.ts";
 import { implicit, sequence, type Der } from "./der-writer.ts";
 import { ipOctets, ipText } from "./ip-address.ts";
 import { isAlabel } from "./punycode.ts";
@@ -163,11 +164,6 @@ function hostAndPort(authority: string): string | undefined {
 function fullyQualified(text: string): string | undefined {
   const name = canonicalDnsName(text);
   return name?.includes(".") && !name.startsWith("*") ? name : undefined;
-}
-
-function asciiText(content: Uint8Array, what: string): string {
-  if (content.some((octet) => octet > 0x7f)) throw new Fault("malformed", `a ${what} holds an octet above 127`);
-  return new TextDecoder().decode(content);
 }
 
 function shown(text: string): string {

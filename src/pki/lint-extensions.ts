@@ -1,10 +1,5 @@
 import { keyIdentifier } from "./certificate.ts";
-import {
-  readAuthorityInfoAccess,
-  readAuthorityKeyIdentifier,
-  readCrlDistributionPoints,
-  readExtendedKeyUsage,
-} from "./certificate-extension.ts";
+import { readAuthorityKeyIdentifier } from "./certificate-extension.ts";
 import { bytesOf, tag } from "./der.ts";
 import { readOctetString } from "./der-field.ts";
 import { hex } from "./hex.ts";
@@ -143,19 +138,18 @@ export const extensionRules: readonly Rule[] = [
     name: "e_key_usage_and_extended_key_usage_inconsistent",
     severity: "e",
     citation: "RFC 5280 §4.2.1.12",
-    check: ofExtension(oid.extendedKeyUsage, ({ value }, { keyUsage, extensions }) => {
-      const purposes = tolerantly(() => readExtendedKeyUsage(value)) ?? [];
+    check: ({ purposes = [], keyUsage, extensions }) => {
       if (!extensions.has(oid.keyUsage)) return undefined;
       const useless = purposes.filter((purpose) => consistent.get(purpose)?.every((usage) => !keyUsage.has(usage)));
       return useless.length > 0 ? `no bit of keyUsage allows ${useless.join(", ")}` : undefined;
-    }),
+    },
   },
   {
     name: "w_eku_critical_improperly",
     severity: "w",
     citation: "RFC 5280 §4.2.1.12",
-    check: ofExtension(oid.extendedKeyUsage, ({ critical, value }) => {
-      const any = tolerantly(() => readExtendedKeyUsage(value))?.includes(oid.anyExtendedKeyUsage) ?? false;
+    check: ofExtension(oid.extendedKeyUsage, ({ critical }, { purposes = [] }) => {
+      const any = purposes.includes(oid.anyExtendedKeyUsage);
       return critical === true && any ? "anyExtendedKeyUsage is critical" : undefined;
     }),
   },
@@ -196,10 +190,10 @@ export const extensionRules: readonly Rule[] = [
     name: "w_ext_aia_access_location_missing",
     severity: "w",
     citation: "RFC 5280 §4.2.2.1",
-    check: ofExtension(oid.authorityInfoAccess, ({ value }) => {
-      const issuers = (tolerantly(() => readAuthorityInfoAccess(value)) ?? []).filter(({ method }) => method === "caIssuers");
+    check: ({ accessDescriptions = [] }) => {
+      const issuers = accessDescriptions.filter(({ method }) => method === "caIssuers");
       return issuers.length > 0 && !issuers.some(({ uri }) => isReachable(uri)) ? "no location of caIssuers is http or ldap" : undefined;
-    }),
+    },
   },
   {
     name: "w_ext_crl_distribution_marked_critical",
@@ -211,20 +205,18 @@ export const extensionRules: readonly Rule[] = [
     name: "e_distribution_point_incomplete",
     severity: "e",
     citation: "RFC 5280 §4.2.1.13",
-    check: ofExtension(oid.cRLDistributionPoints, ({ value }) => {
-      const points = tolerantly(() => readCrlDistributionPoints(value)) ?? [];
-      const incomplete = points.some((point) => point.uris.length + point.otherNames === 0 && !point.cRLIssuer);
+    check: ({ distributionPoints = [] }) => {
+      const incomplete = distributionPoints.some((point) => point.uris.length + point.otherNames === 0 && !point.cRLIssuer);
       return incomplete ? "a DistributionPoint has neither name nor cRLIssuer" : undefined;
-    }),
+    },
   },
   {
     name: "w_distribution_point_missing_ldap_or_uri",
     severity: "w",
     citation: "RFC 5280 §4.2.1.13",
-    check: ofExtension(oid.cRLDistributionPoints, ({ value }) => {
-      const points = tolerantly(() => readCrlDistributionPoints(value)) ?? [];
-      return points.some(({ uris }) => uris.some(isReachable)) ? undefined : "no DistributionPoint is http or ldap";
-    }),
+    check: ofExtension(oid.cRLDistributionPoints, (_, { distributionPoints = [] }) =>
+      distributionPoints.some(({ uris }) => uris.some(isReachable)) ? undefined : "no DistributionPoint is http or ldap",
+    ),
   },
   {
     name: "chancery_ocsp_nocheck_not_null",

@@ -1,6 +1,5 @@
 import { contentOf, tag, type DerValue } from "./der.ts";
-import { readOid, readSmallInteger } from "./der-field.ts";
-import { latin1 } from "./certificate-extension.ts";
+import { latin1, readOid, readSmallInteger } from "./der-field.ts";
 import { hexOf, type Rule } from "./lint-subject.ts";
 import { oid, oidName } from "./oid.ts";
 import { explicitValue } from "./tbs-certificate.ts";

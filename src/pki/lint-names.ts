@@ -1,5 +1,5 @@
 import { contentOf, tag } from "./der.ts";
-import { latin1 } from "./certificate-extension.ts";
+import { latin1 } from "./der-field.ts";
 import { canonicalDnsName, canonicalUri, type UriFlaw } from "./general-name.ts";
 import { altNameTags, type AltName, type LintSubject, type Rule } from "./lint-subject.ts";
 import type { RawAttribute } from "./name.ts";

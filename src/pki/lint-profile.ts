@@ -1,6 +1,6 @@
 import { algorithmIdentifier, keyAlgorithm, signatureAlgorithm } from "./algorithm.ts";
 import type { Certificate } from "./certificate.ts";
-import { encodeAuthorityKeyIdentifier, readAuthorityInfoAccess, readCrlDistributionPoints } from "./certificate-extension.ts";
+import { encodeAuthorityKeyIdentifier } from "./certificate-extension.ts";
 import { bytesOf, tag } from "./der.ts";
 import type { GeneralName } from "./general-name.ts";
 import { ipText } from "./ip-address.ts";
@@ -64,9 +64,9 @@ export const profileRules: readonly Rule[] = [
   row("chancery_extension_not_in_profile", "RFC 5280 §4.2", ({ fields, context: { profile } }) => {
     if (profile === undefined) return undefined;
     const subjectEmpty = fields.subject.children.length === 0;
-    const planned = plannedExtensions(profile, subjectEmpty).join(", ");
-    const found = fields.extensions.map((each) => marked(each.oid, each.critical === true)).join(", ");
-    return planned === found ? undefined : `extensions are ${found}; profile ${profile.name} has ${planned}`;
+    const planned = plannedExtensions(profile, subjectEmpty);
+    const found = fields.extensions.map((each) => marked(each.oid, each.critical === true));
+    return sameValues(found, planned) ? undefined : `extensions are ${found.join(", ")}; profile ${profile.name} has ${planned.join(", ")}`;
   }),
   row("chancery_key_usage_not_profile", "RFC 5280 §4.2.1.3", (subject) =>
     ofProfile(subject, (profile, { keyUsage = [], keyAlgorithm: key }) => unequal("keyUsage", keyUsage, keyUsageFor(profile, key))),
@@ -91,8 +91,9 @@ export const profileRules: readonly Rule[] = [
   row(
     "chancery_crl_distribution_point_not_issuer",
     "RFC 5280 §4.2.1.13",
-    ofExtension(oid.cRLDistributionPoints, ({ value }, { context: { issuer } }) => {
-      const [point, ...more] = readCrlDistributionPoints(value);
+    ofExtension(oid.cRLDistributionPoints, (_, { distributionPoints, context: { issuer } }) => {
+      if (distributionPoints === undefined) return "the distribution points cannot be read";
+      const [point, ...more] = distributionPoints;
       if (issuer === undefined || point === undefined) return undefined;
       const plain = more.length === 0 && point.otherNames === 0 && !point.reasons && !point.cRLIssuer;
       return plain ? unequal("the distribution point", point.uris, [issuer.urls.crl]) : "there is more than one point with one fullName";
@@ -101,12 +102,12 @@ export const profileRules: readonly Rule[] = [
   row(
     "chancery_authority_info_access_not_issuer",
     "RFC 5280 §4.2.2.1",
-    ofExtension(oid.authorityInfoAccess, ({ value }, { context: { issuer, profile } }) => {
+    ofExtension(oid.authorityInfoAccess, (_, { accessDescriptions, context: { issuer, profile } }) => {
+      if (accessDescriptions === undefined) return "authorityInfoAccess cannot be read";
       if (issuer === undefined || profile === undefined) return undefined;
-      const found = readAuthorityInfoAccess(value).map(({ method, uri }) => `${method} ${uri}`);
       return unequal(
         "authorityInfoAccess",
-        found,
+        accessDescriptions.map(({ method, uri }) => `${method} ${uri}`),
         profile.authorityInfoAccess.map((method) => `${method} ${issuer.urls[method]}`),
       );
     }),
@@ -122,8 +123,11 @@ function differ(found: Uint8Array, planned: Uint8Array, sentence: string): strin
 }
 
 function unequal(what: string, found: readonly unknown[], planned: readonly unknown[]): string | undefined {
-  const same = found.length === planned.length && found.every((each, index) => each === planned[index]);
-  return same ? undefined : `${what} is ${found.join(", ")}, not ${planned.join(", ")}`;
+  return sameValues(found, planned) ? undefined : `${what} is ${found.join(", ")}, not ${planned.join(", ")}`;
+}
+
+function sameValues(found: readonly unknown[], planned: readonly unknown[]): boolean {
+  return found.length === planned.length && found.every((each, index) => each === planned[index]);
 }
 
 function ofProfile(

@@ -1,8 +1,14 @@
 import { Fault } from "../fault.ts";
-import { latin1 } from "./certificate-extension.ts";
 import { certificateOf, type Certificate, type Issuer } from "./certificate.ts";
+import {
+  readAuthorityInfoAccess,
+  readCrlDistributionPoints,
+  readExtendedKeyUsage,
+  type AccessDescription,
+  type DistributionPoint,
+} from "./certificate-extension.ts";
 import { bytesOf, contentOf, tag, type DerValue } from "./der.ts";
-import { readOid, readTime } from "./der-field.ts";
+import { latin1, readOid, readTime } from "./der-field.ts";
 import type { GeneralName } from "./general-name.ts";
 import { relativeNames, type Name, type RawAttribute } from "./name.ts";
 import { oid } from "./oid.ts";
@@ -49,6 +55,10 @@ export type LintSubject = {
   /** Content of keyUsage's BIT STRING, the count of unused bits first. */
   readonly keyUsageOctets: Uint8Array | undefined;
   readonly keyUsage: ReadonlySet<KeyUsage>;
+  /** What these extensions say; undefined where one is absent or cannot be read. */
+  readonly purposes: readonly string[] | undefined;
+  readonly distributionPoints: readonly DistributionPoint[] | undefined;
+  readonly accessDescriptions: readonly AccessDescription[] | undefined;
   readonly isCa: boolean;
   /** undefined when notBefore or notAfter is no time. */
   readonly times: { readonly notBefore: Date; readonly notAfter: Date } | undefined;
@@ -66,6 +76,10 @@ export function lintSubject(tbs: Uint8Array, context: LintContext): LintSubject 
   const fields = readTbsFields(tbs);
   const extensions = new Map(fields.extensions.toReversed().map((extension) => [extension.oid, extension]));
   const strict = strictly(() => certificateOf(fields, tbs));
+  const read = <T>(extnID: string, reader: (value: DerValue) => T): T | undefined => {
+    const value = extensions.get(extnID)?.value;
+    return value && tolerantly(() => reader(value));
+  };
   const keyUsageOctets = bitStringOctets(extensions.get(oid.keyUsage)?.value);
   return {
     context,
@@ -76,6 +90,9 @@ export function lintSubject(tbs: Uint8Array, context: LintContext): LintSubject 
     altNames: (extensions.get(oid.subjectAltName)?.value.children ?? []).map(altName),
     keyUsageOctets,
     keyUsage: new Set(keyUsageBits.filter((_, bit) => ((keyUsageOctets?.[1 + (bit >> 3)] ?? 0) & (0x80 >> (bit & 7))) !== 0)),
+    purposes: read(oid.extendedKeyUsage, readExtendedKeyUsage),
+    distributionPoints: read(oid.cRLDistributionPoints, readCrlDistributionPoints),
+    accessDescriptions: read(oid.authorityInfoAccess, readAuthorityInfoAccess),
     isCa: isTrue(extensions.get(oid.basicConstraints)?.value.children[0]),
     times: strict.certificate ?? tolerantly(() => ({ notBefore: anyTime(fields.notBefore), notAfter: anyTime(fields.notAfter) })),
     keyFamily: tolerantly(() => keyFamilies.get(readOid(fields.subjectPublicKeyInfo.children[0]?.children[0], "algorithm"))),
