@@ -1,7 +1,15 @@
 import { isIP } from "node:net";
+import { networkInterfaces } from "node:os";
 import { may } from "./access/policy.ts";
 import { tokenGuard } from "./access/store.ts";
 import { type Access, openAccess } from "./access/token.ts";
+import { type Acme, openAcme } from "./acme/acme.ts";
+import type { Directory } from "./acme/directory.ts";
+import { acmeGuard } from "./acme/guard-store.ts";
+import { sweep } from "./acme/sweep.ts";
+import { validateDue } from "./acme/validate.ts";
+import { readDirectories } from "./acme-directories.ts";
+import type { Guard } from "./ca/attempt-store.ts";
 import { type Ca, openCa } from "./ca/ca.ts";
 import { healthKeyName } from "./ca/ceremony.ts";
 import { listCertificates, readCertificate } from "./ca/certificates.ts";
@@ -10,8 +18,12 @@ import { openAuthorities, requireKeys } from "./ca/open-authorities.ts";
 import { settle } from "./ca/settle.ts";
 import type { Config } from "./config.ts";
 import { readKeyPair } from "./custody/store.ts";
+import { parseDatabaseUrl } from "./database/address.ts";
 import type { Database } from "./database/connect.ts";
 import { Fault } from "./fault.ts";
+import { acmeDoor, acmeRefusal } from "./http/acme/door.ts";
+import { rejectNonces } from "./http/acme/reject-nonces.ts";
+import { acmeRoutes } from "./http/acme/routes.ts";
 import type { Doors, Verdict } from "./http/doors.ts";
 import { front } from "./http/front.ts";
 import { opsListener } from "./http/ops/listener.ts";
@@ -22,9 +34,12 @@ import { statusListener } from "./http/status/listener.ts";
 import { evaluationPlan, holdFirstCeremony, isInitialised, writeTrust } from "./initialise.ts";
 import { type Job, runJobs } from "./jobs/run.ts";
 import { type ServiceCertificate, serviceCertificate } from "./jobs/service-certificate.ts";
+import { ownAddresses, parseCidr } from "./net/egress.ts";
+import { openValidator } from "./net/validator-client.ts";
 import { canonicalIpAddress, type GeneralName } from "./pki/general-name.ts";
 import { builtInProfiles } from "./pki/profile.ts";
 import type { Hsm } from "./ports/hsm.ts";
+import type { Validator } from "./ports/validator.ts";
 import { processIdentity } from "./process-identity.ts";
 import { openToken, openWorld, type Overrides, type World } from "./world.ts";
 
@@ -32,6 +47,7 @@ import { openToken, openWorld, type Overrides, type World } from "./world.ts";
 export type Service = AsyncDisposable & {
   readonly config: Config;
   readonly ca: Ca;
+  readonly acme: Acme;
   readonly access: Access;
   /** What is done again and again; a run out of turn does no harm. */
   readonly jobs: readonly Job[];
@@ -50,6 +66,7 @@ export async function build(config: Config, overrides: Overrides = {}): Promise<
   const addresses = listenAddresses(config);
   // Before the hierarchy is made: a status URL that somebody else serves would stand in it for ever.
   for (const address of Object.values(addresses)) await requireFree(address);
+  const directories = await readDirectories(config);
 
   if (!(await isInitialised(world)) && config.env === "evaluation") await holdFirstCeremony(world, evaluationPlan);
   if (!(await isInitialised(world))) {
@@ -66,21 +83,27 @@ export async function build(config: Config, overrides: Overrides = {}): Promise<
     labels: { token: hsm.token },
     read: () => hsm.health().ageSeconds,
   });
-  const ca = await openCa({ ...world, hsm, authorities, ownHost: ownHost(config), guard: tokenGuard });
+  const ca = await openCa({ ...world, hsm, authorities, ownHost: ownHost(config), guard });
   ca.timekeeper.compared(await database.clockSkewSeconds());
   const access = openAccess(world);
+  const acme = await openAcme({
+    ...world,
+    ca,
+    directories,
+    validator: await watchedValidator(world, overrides, stack),
+    baseUrl: config.baseUrl,
+    alwaysValid: config.testAlwaysValid,
+  });
+  tellOpenness(world, directories);
   await writeTrust(config, ca);
 
   const plan = { dataDir: config.dataDir, names: serviceNames(config) };
   let credentials = await serviceCertificate(ca, plan);
-  const doors = openDoors(world, { ca, access });
+  const doors = openDoors(world, { ca, acme, access });
   const status = stack.use(await listen(addresses.status, statusListener(doors)));
   const ops = stack.use(await listen(addresses.ops, opsListener(doors)));
-  const tls = stack.use(
-    await listen(addresses.tls, front(doors, restDoor(doors, routes)), {
-      credentials: shown(credentials),
-    }),
-  );
+  const applications = { rest: restDoor(doors, routes), acme: acmeDoor(doors, acmeRoutes), refuseAcme: acmeRefusal(doors) };
+  const tls = stack.use(await listen(addresses.tls, front(doors, applications), { credentials: shown(credentials) }));
   const renew = async (): Promise<void> => {
     const current = await serviceCertificate(ca, plan);
     if (current.chain === credentials.chain) return;
@@ -88,7 +111,7 @@ export async function build(config: Config, overrides: Overrides = {}): Promise<
     tls.renew(shown(current));
     events.tell("info", "tls.renewed", { notAfter: current.notAfter.toISOString() });
   };
-  const jobs = periodicJobs({ ca, database, renew });
+  const jobs = periodicJobs({ ca, acme, database, renew });
   stack.use(runJobs(jobs, events));
   events.tell("info", "service.started", {
     env: config.env,
@@ -99,7 +122,7 @@ export async function build(config: Config, overrides: Overrides = {}): Promise<
   stack.defer(() => events.tell("info", "service.stopping"));
 
   const held = stack.move();
-  return { config, ca, access, jobs, listeners: { tls, status, ops }, [Symbol.asyncDispose]: () => held.disposeAsync() };
+  return { config, ca, acme, access, jobs, listeners: { tls, status, ops }, [Symbol.asyncDispose]: () => held.disposeAsync() };
 }
 
 /** Readiness of the token is shown with a key of its own. */
@@ -148,11 +171,16 @@ function shown({ chain, key }: ServiceCertificate): { certificate: string; key: 
   return { certificate: chain, key };
 }
 
-function openDoors({ config, random, events, metrics, database }: World, { ca, access }: { ca: Ca; access: Access }): Doors {
+function openDoors(
+  { config, random, events, metrics, database }: World,
+  { ca, acme, access }: { ca: Ca; acme: Acme; access: Access },
+): Doors {
   return {
     baseUrl: config.baseUrl,
     random,
     events,
+    acme,
+    rejectsNonce: rejectNonces(config.testNonceRejectPercent),
     authenticate: access.authenticate,
     may,
     issue: async (request) => {
@@ -185,10 +213,66 @@ function clockVerdict({ timekeeper }: Ca): Verdict {
   return { ready: problem === undefined, detail: problem ?? "the clock agrees with the database's" };
 }
 
-function periodicJobs({ ca, database, renew }: { ca: Ca; database: Database; renew: () => Promise<void> }): readonly Job[] {
+function periodicJobs(world: { ca: Ca; acme: Acme; database: Database; renew: () => Promise<void> }): readonly Job[] {
+  const { ca, acme, database, renew } = world;
   return [
     { name: "settle", everySeconds: 15, act: async () => void (await settle(ca)) },
     { name: "clock", everySeconds: 10, act: async () => ca.timekeeper.compared(await database.clockSkewSeconds()) },
     { name: "service certificate", everySeconds: 60, act: renew },
+    { name: "validation", everySeconds: 1, act: () => validateDue(acme) },
+    { name: "nonce keys", everySeconds: 30, act: acme.nonces.refresh },
+    { name: "sweep", everySeconds: 60, act: () => sweep(acme) },
   ];
+}
+
+/** What must hold of whoever asks for a certificate when its intent is recorded: of an account and its order, else of a token. */
+const guard: Guard = (sql) => sql`case when u.principal like 'acme:%' then ${acmeGuard(sql)} else ${tokenGuard(sql)} end`;
+
+/** The validator, which contacts none of our own listeners, nor the database, whatever a name leads to. */
+async function watchedValidator({ config, events }: World, overrides: Overrides, stack: AsyncDisposableStack): Promise<Validator> {
+  const allow = config.validationAllow.map((text) => {
+    const cidr = parseCidr(text);
+    if (!cidr)
+      throw new Fault(
+        "refusedToStart",
+        `CHANCERY_VALIDATION_ALLOW: ${text} is no address range, or its address has bits beyond its prefix`,
+      );
+    return cidr;
+  });
+  const machine = Object.values(networkInterfaces()).flatMap((all) => all?.map(({ address }) => address) ?? []);
+  const own = ownAddresses([...ownListeners(config), ...databaseServer(config)], machine);
+  const { http01Port, tlsAlpn01Port, dnsServers } = config;
+  const validator = stack.use(await openValidator({ http01Port, tlsAlpn01Port, dnsServers, policy: { allow, own } }, { events }));
+  return overrides.validator?.(validator) ?? validator;
+}
+
+function ownListeners({ listen: tls, statusListen, opsListen }: Config): readonly { address: string; port: number }[] {
+  return [tls, statusListen, opsListen].flatMap(({ host, port }) => addressesOf(host).map((address) => ({ address, port })));
+}
+
+function databaseServer({ databaseUrl }: Config): readonly { address: string; port: number }[] {
+  if (databaseUrl === undefined) return [];
+  const { host, port } = parseDatabaseUrl(databaseUrl);
+  return addressesOf(host).map((address) => ({ address, port }));
+}
+
+/** An address as it is, and loopback for `localhost`. A host by another name lies in no range that was not allowed. */
+function addressesOf(host: string): readonly string[] {
+  if (host === "localhost") return ["127.0.0.1", "::1"];
+  return isIP(host) ? [host] : [];
+}
+
+/** An evaluation takes for granted what production must be told: whoever reads its log shall know. */
+function tellOpenness({ config, events }: World, directories: ReadonlyMap<string, Directory>): void {
+  if (config.env !== "evaluation") return;
+  const open = [...directories.values()].filter(
+    ({ identifiers, externalAccountRequired }) => identifiers.names.includes("*") && !externalAccountRequired,
+  );
+  events.tell("warn", "acme.evaluation", {
+    directories: open.map(({ name }) => name),
+    takes: "accounts of anybody, every name with localhost and single labels, every address",
+    contacts: config.validationAllow,
+    ...(config.testAlwaysValid && { challenges: "are found met, nobody is asked" }),
+    ...(config.testNonceRejectPercent > 0 && { noncesRefusedPercent: config.testNonceRejectPercent }),
+  });
 }

@@ -40,6 +40,19 @@ export type Config = {
   readonly pkcs11RootPinFile: string;
   /** PKCS#11 sessions of the issuing token, so signatures in flight. */
   readonly pkcs11Sessions: number;
+  /** Where ACME's challenges are met: RFC 8555 §8.3 and RFC 8737 §3 say 80 and 443. */
+  readonly http01Port: number;
+  readonly tlsAlpn01Port: number;
+  /** Resolvers for ACME's challenges, each an IP address with or without a port; undefined: those of the system. */
+  readonly dnsServers: readonly string[] | undefined;
+  /** Address ranges (CIDR) beyond public ones that ACME's challenges may lead to. */
+  readonly validationAllow: readonly string[];
+  /** YAML file with the ACME directories; undefined: one for an evaluation, none in production. */
+  readonly acmeDirectories: string | undefined;
+  /** For test suites of ACME clients: how many of a hundred good nonces are refused. */
+  readonly testNonceRejectPercent: number;
+  /** For test suites of ACME clients: every challenge is found met, nobody is asked. */
+  readonly testAlwaysValid: boolean;
   readonly logLevel: "debug" | "info" | "warn" | "error";
 };
 
@@ -49,8 +62,8 @@ type Option = {
   readonly schema: z.ZodType;
   /** What an evaluation may take for granted. */
   readonly fallback?: (dataDir: string, config: Partial<Record<keyof Config, unknown>>) => unknown;
-  /** Whether production must be told, since the fallback suits an evaluation only. */
-  readonly production?: "required";
+  /** Whether production must be told, since the fallback suits an evaluation only; or must not, since the option does. */
+  readonly production?: "required" | "refused";
 };
 
 /** A number in digits, as the environment gives it, or one of the YAML file. */
@@ -92,6 +105,17 @@ const databaseUrl = z.string(databaseForm).regex(/^postgres(ql)?:\/\//, database
 const path = z.string("must be a path: put one of digits alone in quotes");
 const labelForm = "must be 1 to 32 characters: put one of digits alone in quotes";
 const label = z.string(labelForm).min(1, labelForm).max(32, labelForm);
+const list = (form: string) =>
+  z.string(form).transform((text) => (text === "" || text === "none" ? [] : text.split(",").map((item) => item.trim())));
+const serversForm = "must be IP addresses with commas between, with a port or without: 192.0.2.53,127.0.0.1:5353,[::1]:5353";
+const dnsServers = list(serversForm).refine(
+  (items) => items.length > 0 && items.every((item) => /^[0-9a-fA-F:.[\]]+$/.test(item)),
+  serversForm,
+);
+const rangesForm = "must be none, or address ranges with commas between: 10.0.0.0/8,fd00::/8";
+const ranges = list(rangesForm).refine((items) => items.every((item) => /^[0-9a-fA-F:.]+\/\d{1,3}$/.test(item)), rangesForm);
+const yesOrNoForm = "must be true or false";
+const yesOrNo = z.enum(["true", "false"], yesOrNoForm).transform((text) => text === "true");
 const environment = z.enum(["production", "evaluation"], "must be production or evaluation");
 const logLevel = z.enum(["debug", "info", "warn", "error"], "must be debug, info, warn or error");
 
@@ -137,10 +161,41 @@ const options: readonly Option[] = [
   { key: "pkcs11RootToken", variable: "CHANCERY_PKCS11_ROOT_TOKEN", schema: label, fallback: () => "chancery-root" },
   { key: "pkcs11RootPinFile", variable: "CHANCERY_PKCS11_ROOT_PIN_FILE", schema: path, fallback: (d) => join(d, "root.pin") },
   { key: "pkcs11Sessions", variable: "CHANCERY_PKCS11_SESSIONS", schema: wholeNumber(1, 256), fallback: () => 8 },
+  { key: "http01Port", variable: "CHANCERY_HTTP01_PORT", schema: wholeNumber(1, 65_535), fallback: () => 80 },
+  { key: "tlsAlpn01Port", variable: "CHANCERY_TLSALPN01_PORT", schema: wholeNumber(1, 65_535), fallback: () => 443 },
+  { key: "dnsServers", variable: "CHANCERY_DNS_SERVERS", schema: dnsServers },
+  {
+    key: "validationAllow",
+    variable: "CHANCERY_VALIDATION_ALLOW",
+    schema: ranges,
+    fallback: (_, { env }) => (env === "evaluation" ? "127.0.0.0/8,::1/128" : "none"),
+  },
+  { key: "acmeDirectories", variable: "CHANCERY_ACME_DIRECTORIES", schema: path },
+  {
+    key: "testNonceRejectPercent",
+    variable: "CHANCERY_TEST_NONCE_REJECT_PERCENT",
+    schema: wholeNumber(0, 50),
+    fallback: () => 0,
+    production: "refused",
+  },
+  {
+    key: "testAlwaysValid",
+    variable: "CHANCERY_TEST_ALWAYS_VALID",
+    schema: yesOrNo,
+    fallback: () => "false",
+    production: "refused",
+  },
   { key: "logLevel", variable: "CHANCERY_LOG_LEVEL", schema: logLevel, fallback: () => "info" },
 ];
 
-const paths: ReadonlySet<keyof Config> = new Set(["dataDir", "pkcs11Module", "softHsmConf", "pkcs11PinFile", "pkcs11RootPinFile"]);
+const paths: ReadonlySet<keyof Config> = new Set([
+  "dataDir",
+  "pkcs11Module",
+  "softHsmConf",
+  "pkcs11PinFile",
+  "pkcs11RootPinFile",
+  "acmeDirectories",
+]);
 
 /** Read by the command line, not by the service; known so that they are not refused. */
 const clientVariables: ReadonlySet<string> = new Set(["CHANCERY_TOKEN_FILE", "CHANCERY_CA_FILE"]);
@@ -174,6 +229,10 @@ export function loadConfig({ env, directory, configFile }: ConfigSources): Confi
       missing.push(option.variable);
       continue;
     }
+    if (value !== undefined && production && option.production === "refused") {
+      problems.push(`${option.variable} is for tests of clients: it works with CHANCERY_ENV=evaluation only`);
+      continue;
+    }
     const raw = value ?? option.fallback?.(dataDir, config);
     if (raw === undefined) continue;
     const parsed = option.schema.safeParse(raw);
@@ -182,8 +241,17 @@ export function loadConfig({ env, directory, configFile }: ConfigSources): Confi
   }
   if (missing.length > 0) problems.push(missingText(missing));
   if (problems.length > 0) throw new Fault("refusedToStart", problems.join("; "));
-  return Object.freeze({ databaseUrl: undefined, pkcs11Module: undefined, softHsmConf: undefined, ...config } as Config); // every option passed its schema
+  return Object.freeze({ ...absent, ...config } as Config); // every option passed its schema
 }
+
+/** Options without a fallback. */
+const absent = {
+  databaseUrl: undefined,
+  pkcs11Module: undefined,
+  softHsmConf: undefined,
+  dnsServers: undefined,
+  acmeDirectories: undefined,
+} as const satisfies Partial<Config>;
 
 function missingText(variables: readonly string[]): string {
   const [last, ...before] = variables.toReversed();

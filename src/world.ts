@@ -14,6 +14,7 @@ import type { Clock } from "./ports/clock.ts";
 import type { Events } from "./ports/events.ts";
 import type { Hsm } from "./ports/hsm.ts";
 import type { Random } from "./ports/random.ts";
+import type { Validator } from "./ports/validator.ts";
 import { moduleOptions, provisionEvaluation, readPin } from "./provision.ts";
 
 /** What a test may put in place of the world, and where it may fail on purpose. */
@@ -23,6 +24,7 @@ export type Overrides = {
   readonly events?: (events: Events) => Events;
   readonly hsm?: (hsm: Hsm) => Hsm;
   readonly database?: (database: Database) => Database;
+  readonly validator?: (validator: Validator) => Validator;
 };
 
 /** What every act of this instance stands on, but for the token. */

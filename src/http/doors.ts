@@ -1,3 +1,4 @@
+import type { Acme } from "../acme/acme.ts";
 import type { RecordDenial } from "../access/denials.ts";
 import type { Action, Principal } from "../access/principal.ts";
 import type { TokenRecord } from "../access/store.ts";
@@ -8,12 +9,13 @@ import type { Issued, IssueRequest } from "../ca/issue.ts";
 import type { Profile } from "../pki/profile.ts";
 import type { Events } from "../ports/events.ts";
 import type { Random } from "../ports/random.ts";
+import type { RejectsNonce } from "./acme/reject-nonces.ts";
 
 /**
  * The world behind the doors, as plain functions: everything they ask the domain for, and nothing else. `app.ts` binds each to its part.
  * What goes wrong is a Fault; anything else that is thrown becomes the door's internal error.
  */
-export type Doors = RestDoors & StatusDoors & OpsDoors;
+export type Doors = RestDoors & AcmeDoors & StatusDoors & OpsDoors;
 
 /** What the REST door asks. */
 export type RestDoors = {
@@ -52,6 +54,13 @@ export type RestDoors = {
   readonly revokeToken: (principal: Principal, id: string, requestId: string) => Promise<void>;
   /** Leaves an audit record of what a principal was refused, but not of every repetition. */
   readonly recordDenial: RecordDenial;
+};
+
+/** What the ACME door asks: its use cases take `acme` as it is. */
+export type AcmeDoors = Pick<RestDoors, "events"> & {
+  readonly acme: Acme;
+  /** For test suites of clients; in production it refuses none. */
+  readonly rejectsNonce: RejectsNonce;
 };
 
 /** What the status listener needs: memory only, so that it answers while database and HSM are away. */

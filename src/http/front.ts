@@ -4,7 +4,7 @@ import type { Hono } from "hono";
 import type { RestDoors } from "./doors.ts";
 import type { DoorEnvironment } from "./rest/door.ts";
 import { normalise, valuesOf, type Wrong } from "./normalise.ts";
-import { type ProblemCode, problemDocument } from "./rest/problem.ts";
+import { type ProblemCode, problemDocument, type ProblemDocument } from "./rest/problem.ts";
 import type { Handler, Refusal } from "./server.ts";
 
 /** Headers of every answer: never another type than we say. */
@@ -20,12 +20,21 @@ function headersAt(baseUrl: string): Readonly<Record<string, string>> {
   return local ? fixedHeaders : { ...fixedHeaders, "strict-transport-security": "max-age=31536000" };
 }
 
+/** The hono applications behind the listener, and how ACME says what is wrong with a request that does not get there. */
+export type Applications = {
+  readonly rest: Hono<DoorEnvironment>;
+  /** Everything below `/acme/`. */
+  readonly acme: Hono<DoorEnvironment>;
+  readonly refuseAcme: (incoming: IncomingMessage, wrong: Wrong) => Pick<ProblemDocument, "headers" | "body"> & { readonly status: number };
+};
+
 /**
- * What the TLS listener serves: the hono application, behind what holds for every request whatever its path. Each request has an id of
+ * What the TLS listener serves: the hono applications, behind what holds for every request whatever its path. Each request has an id of
  * ours, which stands in X-Request-Id, in problem documents and in the log.
  */
-export function front(doors: RestDoors, app: Hono<DoorEnvironment>): Handler {
-  const pass = getRequestListener((request, env) => app.fetch(request, env));
+export function front(doors: Pick<RestDoors, "baseUrl" | "random">, { rest, acme, refuseAcme }: Applications): Handler {
+  const passRest = getRequestListener((request, env) => rest.fetch(request, env));
+  const passAcme = getRequestListener((request, env) => acme.fetch(request, env));
   const fixed = headersAt(doors.baseUrl);
   const fixedPairs = Object.entries(fixed);
   return {
@@ -34,9 +43,10 @@ export function front(doors: RestDoors, app: Hono<DoorEnvironment>): Handler {
       outgoing.setHeader("x-request-id", requestId);
       for (const [name, value] of fixedPairs) outgoing.setHeader(name, value);
       const wrong = normalise(incoming) ?? ambiguous(incoming) ?? winding(incoming);
-      if (wrong) refuse(outgoing, problemDocument(wrong, { baseUrl: doors.baseUrl, requestId }));
+      const isAcme = incoming.url?.startsWith("/acme/") === true;
+      if (wrong) refuse(outgoing, isAcme ? refuseAcme(incoming, wrong) : problemDocument(wrong, { baseUrl: doors.baseUrl, requestId }));
       else if (incoming.url === "*") outgoing.writeHead(204, { allow: "GET, HEAD, POST, DELETE, OPTIONS" }).end();
-      else void pass(incoming, outgoing);
+      else void (isAcme ? passAcme : passRest)(incoming, outgoing);
     },
     refuse: (refusal) => {
       const document = problemDocument(unread(refusal), { baseUrl: doors.baseUrl, requestId: newRequestId(doors) });
@@ -45,7 +55,7 @@ export function front(doors: RestDoors, app: Hono<DoorEnvironment>): Handler {
   };
 }
 
-function newRequestId({ random }: RestDoors): string {
+function newRequestId({ random }: Pick<RestDoors, "random">): string {
   return Buffer.from(random.bytes(16)).toString("hex");
 }
 
@@ -64,7 +74,7 @@ function winding({ url = "" }: IncomingMessage): Wrong | undefined {
   return refused ? { code: "malformed", detail: "the path has a dot segment, or a dot or slash that is percent-encoded" } : undefined;
 }
 
-function refuse(outgoing: ServerResponse, { status, headers, body }: ReturnType<typeof problemDocument>): void {
+function refuse(outgoing: ServerResponse, { status, headers, body }: ReturnType<Applications["refuseAcme"]>): void {
   outgoing.writeHead(status, { ...headers, connection: "close", "content-length": Buffer.byteLength(body) }).end(body);
 }
 

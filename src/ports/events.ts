@@ -41,6 +41,7 @@ export type EventName =
   | "database.connected"
   | "validation.ended"
   | "validation.failed"
+  | "acme.evaluation"
   | "job.failed"
   | "request.failed"
   | "tls.renewed"

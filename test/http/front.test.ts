@@ -37,7 +37,11 @@ test.for([
 ])("HSTS at $baseUrl: $hsts, on every answer (RFC 6797 §7.1)", async ({ baseUrl, hsts }) => {
   await using listener = await listen(
     { host: "127.0.0.1", port: 0, option: "CHANCERY_LISTEN" },
-    front(doorsAt(baseUrl), new Hono<DoorEnvironment>()),
+    front(doorsAt(baseUrl), {
+      rest: new Hono<DoorEnvironment>(),
+      acme: new Hono<DoorEnvironment>(),
+      refuseAcme: () => expect.unreachable(),
+    }),
   );
   const requests = ["GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "GET / HTTP/1.1\r\n\r\n", "no request\r\n\r\n"];
   const answers = await Promise.all(requests.map((bytes) => exchangeBytes(listener.port, bytes)));

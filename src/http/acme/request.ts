@@ -1,0 +1,139 @@
+import type { IncomingMessage } from "node:http";
+import { type Account, active } from "../../acme/account.ts";
+import type { AccountReference } from "../../acme/account-store.ts";
+import { Fault } from "../../fault.ts";
+import { isJsonObject, type JsonObject, readJson } from "../../jose/json.ts";
+import { type AccountKey, parseJwk, storedKey } from "../../jose/jwk.ts";
+import { type Jws, parseJws, requireAlgorithm, verifyJws } from "../../jose/jws.ts";
+import { readBody } from "../body.ts";
+import type { AcmeDoors } from "../doors.ts";
+import type { Post, Signed, Signer, Visit } from "./route.ts";
+
+/** The largest body of any request. */
+const maxBodyBytes = 64 * 1024;
+
+/** What a POST is held against: how its resource is posted to, and where it stands. */
+export type Expected = Pick<Post, "signer" | "payload"> & {
+  readonly visit: Visit;
+  /** The URL of the resource as we give it out. */
+  readonly url: string;
+};
+
+/**
+ * Reads a POST and verifies who signed it: size → JSON and JWS form → nonce spent → algorithm and key → account → signature → url → payload.
+ * A nonce in a well-formed header is spent whatever follows, in the statement that reads the account.
+ * @throws Fault `tooLarge`, `malformed`, `badNonce`, `badSignatureAlgorithm`, `badPublicKey`, `accountDoesNotExist`, `unauthorized` for a url
+ *   that is not the request's, `accountInactive`
+ * @see RFC 8555 §6
+ */
+export async function readRequest(doors: AcmeDoors, incoming: IncomingMessage, expected: Expected): Promise<Signed> {
+  if (incoming.headers["replay-nonce"] !== undefined)
+    throw new Fault("malformed", "Replay-Nonce is no header of requests (RFC 8555 §6.5.1)");
+  const body = await readBody(incoming, maxBodyBytes);
+  if (body.byteLength === 0) throw new Fault("malformed", "the body is missing: it must be a JWS (RFC 8555 §6.2)");
+  const jws = parseJws(body);
+
+  const claim = claimOf(jws, expected);
+  const account = await spendNonce(doors, jws, referenceOf(claim, expected.visit));
+  if ("fault" in claim) throw claim.fault;
+  const signer = signerOf(claim, account, expected);
+  await verifyJws(jws, "account" in signer ? signer.account.key : signer.key);
+  requireUrl(jws, `${doors.acme.baseUrl}${incoming.url}`, expected);
+  // After the signature: whoever has not the key learns nothing of the account.
+  if ("account" in signer) active(signer.account);
+  return { signer, payload: readPayload(jws, expected.payload) };
+}
+
+/** Who a header says has signed; or what is wrong with it, which is told once the nonce is spent. */
+type Claim = { readonly id: string } | { readonly key: AccountKey } | { readonly fault: unknown };
+
+function claimOf({ protected: { alg, jwk, kid } }: Jws, { signer, visit }: Expected): Claim {
+  try {
+    requireAlgorithm(alg);
+    if (jwk !== undefined && kid !== undefined) throw new Fault("malformed", "the protected header has both jwk and kid (RFC 8555 §6.2)");
+    if (jwk !== undefined && signer === "account")
+      throw new Fault("malformed", "the protected header has a jwk where the kid of an account is due");
+    if (kid !== undefined && signer === "key")
+      throw new Fault("malformed", "the protected header has a kid where the jwk of a new account is due");
+    if (jwk !== undefined) return { key: signer === "either" ? keyOfCertificate(jwk) : parseJwk(jwk) };
+    if (kid !== undefined) return { id: accountId(kid, visit) };
+    throw new Fault(
+      "malformed",
+      `the protected header has no ${signer === "key" ? "jwk" : signer === "account" ? "kid" : "jwk and no kid"}`,
+    );
+  } catch (fault) {
+    return { fault };
+  }
+}
+
+/** A certificate can be revoked with its key whatever is wrong with the key: all the more then (RFC 8555 §7.6). */
+function keyOfCertificate(jwk: JsonObject): AccountKey {
+  try {
+    return parseJwk(jwk);
+  } catch (error) {
+    if (!(error instanceof Fault) || error.code !== "badPublicKey") throw error;
+    try {
+      return storedKey(jwk);
+    } catch {
+      throw error;
+    }
+  }
+}
+
+/** The id in an account URL of this directory. */
+function accountId(kid: string, { urls }: Visit): string {
+  const prefix = urls.account("");
+  const id = kid.startsWith(prefix) ? kid.slice(prefix.length) : undefined;
+  if (id === undefined || /[^A-Za-z0-9_-]/.test(id)) throw new Fault("malformed", "kid is no account URL of this directory");
+  return id;
+}
+
+/** What the detail must contain: a client that is a shell script knows a bad nonce by this text alone. */
+const badNonce = "JWS has an invalid anti-replay nonce";
+
+/** @returns the account that the reference leads to, read in the same statement. */
+async function spendNonce(
+  { acme, rejectsNonce }: AcmeDoors,
+  { protected: { nonce } }: Jws,
+  reference: AccountReference | undefined,
+): Promise<Account | undefined> {
+  if (nonce === undefined) throw new Fault("badNonce", `${badNonce}: there is none`);
+  const minted = acme.nonces.open(nonce);
+  if (!minted) throw new Fault("badNonce", badNonce);
+  const { fresh, account, epoch } = await acme.recognise({ nonce: minted, account: reference });
+  await acme.nonces.sawEpoch(epoch);
+  if (!fresh || rejectsNonce(reference)) throw new Fault("badNonce", badNonce);
+  return account;
+}
+
+function referenceOf(claim: Claim, { directory }: Visit): AccountReference | undefined {
+  if ("fault" in claim) return undefined;
+  return "id" in claim ? { id: claim.id } : { directory: directory.name, thumbprint: claim.key.thumbprint };
+}
+
+function signerOf(claim: Exclude<Claim, { fault: unknown }>, account: Account | undefined, { visit }: Expected): Signer {
+  if ("key" in claim) return { key: claim.key, standing: account };
+  if (!account || account.directory !== visit.directory.name) {
+    throw new Fault("accountDoesNotExist", "no account of this directory has the URL in kid");
+  }
+  return { account };
+}
+
+/** That the client signed the URL it asked, letter by letter. @see RFC 8555 §6.4 */
+function requireUrl({ protected: { url } }: Jws, asked: string, expected: Expected): void {
+  if (url === undefined) throw new Fault("malformed", "the protected header has no url (RFC 8555 §6.4)");
+  if (url === expected.url && asked === expected.url) return;
+  throw new Fault("unauthorized", `url in the protected header is not ${expected.url}, where the request went (RFC 8555 §6.4)`);
+}
+
+function readPayload({ payload }: Jws, expected: Post["payload"]): JsonObject | undefined {
+  if (payload.byteLength === 0) {
+    if (expected === "object") throw new Fault("malformed", "the payload is empty: it must be a JSON object");
+    return undefined;
+  }
+  if (expected === "empty")
+    throw new Fault("malformed", "the payload must be empty: this can only be read, by POST-as-GET (RFC 8555 §6.3)");
+  const value = readJson(payload);
+  if (!isJsonObject(value)) throw new Fault("malformed", "the payload is not a JSON object");
+  return value;
+}
