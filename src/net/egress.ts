@@ -12,6 +12,8 @@ export type EgressPolicy = {
   readonly allow: readonly Cidr[];
   /** Never contacted, whatever `allow` says. */
   readonly own: readonly OwnAddress[];
+  /** Prefixes of this network's own NAT64, of 32, 40, 48, 56, 64 or 96 bits (RFC 6052 §2.2), beside the well-known one. */
+  readonly nat64?: readonly Cidr[];
 };
 
 /** Why an address is not contacted. */
@@ -39,7 +41,7 @@ export type Judgement = "allowed" | { readonly denied: AddressClass };
 export function judge(address: string, port: number, policy: EgressPolicy): Judgement {
   const given = ipOctets(address);
   if (!given) return { denied: "no address" };
-  const octets = embeddedIpv4(given) ?? given;
+  const octets = embeddedIpv4(given, policy.nat64) ?? given;
   const row = table.find(({ blocks }) => blocks.some((block) => contains(block, octets)));
   if (policy.own.some((own) => isOwn(own, octets, port, row?.class))) return { denied: "own" };
   if (row === undefined) return "allowed";
@@ -48,10 +50,10 @@ export function judge(address: string, port: number, policy: EgressPolicy): Judg
 }
 
 /** Whether the operator lists `address` by a block of `allow`. */
-export function isListed(address: string, { allow }: EgressPolicy): boolean {
+export function isListed(address: string, { allow, nat64 }: EgressPolicy): boolean {
   const given = ipOctets(address);
   if (!given) return false;
-  const octets = embeddedIpv4(given) ?? given;
+  const octets = embeddedIpv4(given, nat64) ?? given;
   return allow.some((block) => contains(block, octets));
 }
 
@@ -86,8 +88,11 @@ export function ownAddresses(own: readonly OwnAddress[], machine: readonly strin
  * The IPv4 address that an IPv6 address carries: mapped and compatible (RFC 4291 §2.5.5), translated (RFC 6052 §2.1), 6to4 (RFC 3056 §2).
  * `::` and `::1` carry none.
  */
-function embeddedIpv4(octets: Uint8Array): Uint8Array | undefined {
+function embeddedIpv4(octets: Uint8Array, nat64: readonly Cidr[] = []): Uint8Array | undefined {
   if (octets.length !== 16) return undefined;
+  const prefix = nat64.find((block) => contains(block, octets));
+  // RFC 6052 §2.2: behind the prefix, with bits 64 to 71 left out.
+  if (prefix) return octets.filter((_, index) => index * 8 >= prefix.bits && index !== 8).subarray(0, 4);
   if (contains(sixToFour, octets)) return octets.subarray(2, 6);
   if (!carriers.some((block) => contains(block, octets))) return undefined;
   const last = octets.subarray(12);

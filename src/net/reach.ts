@@ -52,8 +52,9 @@ export async function reach(outside: Outside, destination: Destination, probe: P
     (each) => each !== undefined,
   );
   if (choice.length === 0) {
-    const classes = denied.map((refusal) => `${refusal.address} (${refusal.class})`).join(", ");
-    return final(destination.deniedAs, `${destination.called} leads to no address that is contacted: ${classes}`);
+    const shown = denied.slice(0, maxShown).map((refusal) => `${refusal.address} (${refusal.class})`);
+    if (denied.length > maxShown) shown.push(`${denied.length - maxShown} more`);
+    return final(destination.deniedAs, `${destination.called} leads to no address that is contacted: ${shown.join(", ")}`);
   }
   const failures: string[] = [];
   for (const address of choice) {
@@ -83,8 +84,10 @@ async function addressesOf({ resolver }: Outside, { host, called }: Destination,
   return lookupFailed(called, failure, probe.trail.resolver);
 }
 
-/** Of a longer list of one family no more is judged, told or shown: one of each family is dialled at most. */
+/** Of a longer list of one family no more is judged: one of each family is dialled at most. */
 const maxAddresses = 32;
+/** Of what was denied no more is told: a name may lead to many such addresses. */
+const maxShown = 8;
 
 function judged({ judge, refused }: Outside, { host, port }: Destination, addresses: readonly string[]) {
   const denied: Refusal[] = [];
@@ -93,7 +96,7 @@ function judged({ judge, refused }: Outside, { host, port }: Destination, addres
     if (judgement !== "allowed") denied.push({ host, address, class: judgement.denied });
     return judgement === "allowed";
   });
-  denied.forEach(refused);
+  denied.slice(0, maxShown).forEach(refused);
   return { allowed, denied };
 }
 

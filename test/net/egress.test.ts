@@ -136,6 +136,22 @@ test("an IPv6 address that carries an IPv4 address is judged exactly as that one
   );
 });
 
+describe("prefixes of this network's own NAT64 (RFC 6052 §2.4)", () => {
+  test.for([
+    { prefix: "2001:db8::/32", address: "2001:db8:c000:221::" },
+    { prefix: "2001:db8:100::/40", address: "2001:db8:1c0:2:21::" },
+    { prefix: "2001:db8:122::/48", address: "2001:db8:122:c000:2:2100::" },
+    { prefix: "2001:db8:122:300::/56", address: "2001:db8:122:3c0:0:221::" },
+    { prefix: "2001:db8:122:344::/64", address: "2001:db8:122:344:c0:2:2100::" },
+    { prefix: "2001:db8:122:344::/96", address: "2001:db8:122:344::192.0.2.33" },
+  ])("$address is judged as 192.0.2.33", ({ prefix, address }) => {
+    const behind = { ...nothing, nat64: [cidr(prefix)] };
+    expect(judge(address, 80, { ...behind, own: [{ address: "192.0.2.33", port: 80 }] })).toEqual({ denied: "own" });
+    expect(judge(address, 80, { ...behind, allow: [cidr("192.0.2.33/32")] })).toBe("allowed");
+    expect(judge(address, 80, { ...behind, allow: [cidr("192.0.2.32/32")] })).toEqual({ denied: "special-purpose" });
+  });
+});
+
 test("no text but an address in its plain form is allowed", () => {
   fc.assert(
     fc.property(fc.stringMatching(/^[0-9a-fx.:%/[\]]{0,40}$/), (text) => {

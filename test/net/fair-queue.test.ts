@@ -48,8 +48,12 @@ test("four connections at an address, the fifth when one leaves, whoever waits l
   const { signal } = new AbortController();
   const four = await Promise.all([1, 2, 3, 4].map(() => slots("192.0.2.1", 60_000, signal)));
   const order: string[] = [];
-  const fifth = slots("192.0.2.1", 60_000, signal).then((leave) => order.push("fifth") && leave);
-  const sixth = slots("192.0.2.1", 60_000, signal).then((leave) => order.push("sixth") && leave);
+  const wait = async (name: string) => {
+    const leave = await slots("192.0.2.1", 60_000, signal);
+    order.push(name);
+    return leave;
+  };
+  const [fifth, sixth] = [wait("fifth"), wait("sixth")];
   expect(await slots("192.0.2.2", 60_000, signal)).toBeTypeOf("function");
   expect(await slots("192.0.2.1", 0, signal)).toBeUndefined();
   const stop = new AbortController();

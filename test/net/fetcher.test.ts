@@ -2,12 +2,13 @@ import { createServer as createHttpsServer } from "node:https";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 
+import * as fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { selfSigned } from "../http/self-signed.ts";
 import { startDnsServer, zone } from "../support/dns-server.ts";
 import type { DnsServer } from "../support/dns-server.ts";
-import { answerOf, failureOf, freePort, listen, listenHttp, openWorld } from "./validator-world.ts";
+import { answerOf, failureOf, freePort, listen, listenHttp, openWorld, validatorPids } from "./validator-world.ts";
 import type { ValidatorWorld } from "./validator-world.ts";
 
 const path = "/.well-known/acme-challenge/token";
@@ -102,6 +103,17 @@ describe("redirects (S-04)", () => {
     );
     expect(answerOf(outcome).status).toBe(200);
     expect(outcome.evidence.urls).toEqual([`http://localhost:${port}${path}`, `http://localhost:${port}/next`]);
+  });
+
+  test("the content of a redirect is not waited for", async () => {
+    const outcome = await fetchRaw((socket) => {
+      socket.once("data", (request: Buffer) => {
+        const first = request.toString().startsWith(`GET ${path} `);
+        if (first) socket.write("HTTP/1.1 302 x\r\nlocation: /next\r\ncontent-length: 1000\r\n\r\npart");
+        else socket.end("HTTP/1.1 200 x\r\ncontent-length: 5\r\n\r\nthere");
+      });
+    });
+    expect(Buffer.from(answerOf(outcome).body).toString()).toBe("there");
   });
 
   test("ten are followed, and no eleventh", async () => {
@@ -210,6 +222,37 @@ describe("a server that does not answer as it should", () => {
   test("a body without end is read no further than it is kept (S-05)", async () => {
     const outcome = await fetchRaw((socket) => void socket.once("data", () => flood("x".repeat(1000), `${head}\r\n`)(socket)));
     expect(answerOf(outcome)).toMatchObject({ status: 200, truncated: true });
+  });
+
+  test("500 damaged answers end their questions and nothing else: the child is the same afterwards", async () => {
+    const heads = [
+      "HTTP/1.1 200 OK",
+      "HTTP/1.1 301 x\r\nlocation: https://localhost:1/",
+      "HTTP/1.0 200",
+      "HTTP/1.1 302 x\r\nlocation: \u00e4://[",
+    ];
+    const text =
+      "\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    const damaged = fc
+      .tuple(fc.constantFrom(...heads), fc.array(fc.tuple(fc.nat(160), fc.integer({ min: 0, max: 255 })), { maxLength: 8 }), fc.nat(160))
+      .map(([first, changes, cut]) => {
+        const bytes = Buffer.from(first + text, "latin1");
+        for (const [at, octet] of changes) bytes[at % bytes.length] = octet;
+        return bytes.subarray(cut % 20, bytes.length - (cut % 3 === 0 ? cut % bytes.length : 0));
+      });
+    const replies = fc.sample(damaged, 500);
+    const before = await validatorPids();
+    await using listener = await listen(
+      (socket) => void socket.once("data", () => socket.end(replies[listener.connections() % replies.length] ?? Buffer.alloc(0))),
+      { port },
+    );
+    const outcomes = await Promise.all(
+      replies.map((_, index) => world.validator.http({ tenant: `${index % 100}`, host: "localhost", path }).catch(() => "unavailable")),
+    );
+    expect(outcomes.length).toBe(500);
+    expect(listener.connections()).toBeGreaterThan(100);
+    expect(await validatorPids()).toEqual(before);
+    expect(world.events.told.map(({ event }) => event)).toEqual(["validator.started"]);
   });
 
   test("a port that is closed is a failure that names addresses and port", async () => {
