@@ -5,7 +5,11 @@ import { tokenGuard } from "./access/store.ts";
 import { type Access, openAccess } from "./access/token.ts";
 import { type Acme, openAcme } from "./acme/acme.ts";
 import type { Directory } from "./acme/directory.ts";
+import { examineOrder } from "./acme/examine-order.ts";
+import { createExternalAccountKey, listExternalAccountKeys, revokeExternalAccountKey } from "./acme/external-account.ts";
 import { acmeGuard } from "./acme/guard-store.ts";
+import { listAccounts, showAccount } from "./acme/list-accounts.ts";
+import { listOrders } from "./acme/read-order.ts";
 import { sweep } from "./acme/sweep.ts";
 import { validateDue } from "./acme/validate.ts";
 import { readDirectories } from "./acme-directories.ts";
@@ -196,6 +200,13 @@ function openDoors(
     createToken: access.createToken,
     listTokens: access.listTokens,
     revokeToken: access.revokeToken,
+    createExternalAccountKey: (principal, request, requestId) => createExternalAccountKey(acme, principal, request, requestId),
+    listExternalAccountKeys: (principal, page) => listExternalAccountKeys(acme, principal, page),
+    revokeExternalAccountKey: (principal, id, requestId) => revokeExternalAccountKey(acme, principal, id, requestId),
+    listAcmeAccounts: (namespace, page) => listAccounts(acme, namespace, page),
+    readAcmeAccount: (namespace, id) => showAccount(acme, namespace, id),
+    listAcmeOrders: (namespace, query) => listOrders(acme, namespace, query),
+    readAcmeOrder: (namespace, id) => examineOrder(acme, namespace, id),
     recordDenial: access.recordDenial,
     issueChecks: [
       { name: "database", run: () => database.health() },

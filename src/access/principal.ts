@@ -18,4 +18,15 @@ export type Principal = {
 
 /** What can be asked for. Every route declares one. */
 export type Action =
-  "certificate:issue" | "certificate:read" | "authority:read" | "profile:read" | "token:create" | "token:read" | "token:revoke";
+  | "certificate:issue"
+  | "certificate:read"
+  | "authority:read"
+  | "profile:read"
+  | "token:create"
+  | "token:read"
+  | "token:revoke"
+  | "external-account-key:create"
+  | "external-account-key:read"
+  | "external-account-key:revoke"
+  | "acme-account:read"
+  | "acme-order:read";

@@ -1,4 +1,9 @@
+import type { Account } from "../acme/account.ts";
 import type { Acme } from "../acme/acme.ts";
+import type { ExaminedOrder } from "../acme/examine-order.ts";
+import type { ExternalAccountKeyRequest } from "../acme/external-account.ts";
+import type { ExternalAccountKeyRecord } from "../acme/external-account-store.ts";
+import type { Order } from "../acme/order.ts";
 import type { RecordDenial } from "../access/denials.ts";
 import type { Action, Principal } from "../access/principal.ts";
 import type { TokenRecord } from "../access/store.ts";
@@ -48,13 +53,41 @@ export type RestDoors = {
   /** Tokens of the principal's namespace and within it, newest first. @throws Fault `malformed` for a cursor that is not ours. */
   readonly listTokens: (
     principal: Principal,
-    page: { readonly limit: number; readonly cursor?: string | undefined },
+    page: Page,
   ) => Promise<{ readonly tokens: readonly TokenRecord[]; readonly nextCursor?: string }>;
   /** @throws Fault `notFound` when there is no such token that `principal` may see. */
   readonly revokeToken: (principal: Principal, id: string, requestId: string) => Promise<void>;
+  /** The MAC key is in this answer alone. @throws Fault `malformed`, or `policyDenied` outside of the principal's namespace. */
+  readonly createExternalAccountKey: (
+    principal: Principal,
+    request: ExternalAccountKeyRequest,
+    requestId: string,
+  ) => Promise<ExternalAccountKeyRecord & { readonly macKey: string }>;
+  /** Keys of the principal's namespace and within it, newest first. @throws Fault `malformed` for a cursor that is not ours. */
+  readonly listExternalAccountKeys: (
+    principal: Principal,
+    page: Page,
+  ) => Promise<{ readonly keys: readonly ExternalAccountKeyRecord[]; readonly nextCursor?: string }>;
+  /** @throws Fault `notFound` when there is no such key that `principal` may see. */
+  readonly revokeExternalAccountKey: (principal: Principal, id: string, requestId: string) => Promise<void>;
+  /** ACME accounts of `namespace` and within it, newest first. @throws Fault `malformed` for a cursor that is not ours. */
+  readonly listAcmeAccounts: (
+    namespace: string,
+    page: Page,
+  ) => Promise<{ readonly accounts: readonly Account[]; readonly nextCursor?: string }>;
+  readonly readAcmeAccount: (namespace: string, id: string) => Promise<Account | undefined>;
+  /** Orders of such accounts, newest first. @throws Fault `malformed` for a cursor that is not ours. */
+  readonly listAcmeOrders: (
+    namespace: string,
+    query: Page & { readonly account?: string | undefined },
+  ) => Promise<{ readonly orders: readonly Order[]; readonly nextCursor?: string }>;
+  readonly readAcmeOrder: (namespace: string, id: string) => Promise<ExaminedOrder | undefined>;
   /** Leaves an audit record of what a principal was refused, but not of every repetition. */
   readonly recordDenial: RecordDenial;
 };
+
+/** Which part of a list: `cursor` is the `nextCursor` of the page before. */
+type Page = { readonly limit: number; readonly cursor?: string | undefined };
 
 /** What the ACME door asks: its use cases take `acme` as it is. */
 export type AcmeDoors = Pick<RestDoors, "events"> & {

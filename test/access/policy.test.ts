@@ -3,14 +3,22 @@ import { may, mayGrant } from "../../src/access/policy.ts";
 import type { Action, Role } from "../../src/access/principal.ts";
 
 const principal = (role: Role, namespace = "/") => ({ id: "token:1", role, namespace });
-const reads: readonly Action[] = ["certificate:read", "authority:read", "profile:read"];
+const reads: readonly Action[] = ["certificate:read", "authority:read", "profile:read", "acme-account:read", "acme-order:read"];
+const administers: readonly Action[] = [
+  "token:create",
+  "token:read",
+  "token:revoke",
+  "external-account-key:create",
+  "external-account-key:read",
+  "external-account-key:revoke",
+];
 
 test.for<{ role: Role; actions: readonly Action[] }>([
   { role: "viewer", actions: reads },
   { role: "requester", actions: [...reads, "certificate:issue"] },
-  { role: "admin", actions: [...reads, "certificate:issue", "token:create", "token:read", "token:revoke"] },
+  { role: "admin", actions: [...reads, "certificate:issue", ...administers] },
 ])("$role may do exactly what its role says", ({ role, actions }) => {
-  const all: readonly Action[] = [...reads, "certificate:issue", "token:create", "token:read", "token:revoke"];
+  const all: readonly Action[] = [...reads, "certificate:issue", ...administers];
   expect(all.filter((action) => may(principal(role), action, { namespace: "/" })).toSorted()).toEqual(actions.toSorted());
 });
 

@@ -1,5 +1,8 @@
+import { listAcmeAccountsRoute, readAcmeAccountRoute } from "./acme-accounts.ts";
+import { listAcmeOrdersRoute, readAcmeOrderRoute } from "./acme-orders.ts";
 import { authoritiesRoute } from "./authorities.ts";
 import { issueRoute, listRoute, readRoute } from "./certificates.ts";
+import { createExternalAccountKeyRoute, listExternalAccountKeysRoute, revokeExternalAccountKeyRoute } from "./external-account-keys.ts";
 import { problemRoute } from "./problems.ts";
 import { profilesRoute } from "./profiles.ts";
 import type { Route } from "./route.ts";
@@ -15,5 +18,12 @@ export const routes: readonly Route[] = [
   createTokenRoute,
   listTokensRoute,
   revokeTokenRoute,
+  createExternalAccountKeyRoute,
+  listExternalAccountKeysRoute,
+  revokeExternalAccountKeyRoute,
+  listAcmeAccountsRoute,
+  readAcmeAccountRoute,
+  listAcmeOrdersRoute,
+  readAcmeOrderRoute,
   problemRoute,
 ];

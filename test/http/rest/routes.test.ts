@@ -4,6 +4,7 @@ import type { RestDoors } from "../../../src/http/doors.ts";
 import { restDoor } from "../../../src/http/rest/door.ts";
 import type { Route } from "../../../src/http/rest/route.ts";
 import { routes } from "../../../src/http/rest/routes.ts";
+import { acmeClient } from "../../support/acme-client.ts";
 import { type Answer, asking, opensslRequest, startService, type TestService } from "../../support/service.ts";
 
 let service: TestService;
@@ -13,6 +14,9 @@ let requesterToken: string;
 /** What an administrator of "/" owns, for everyone else to try. */
 let serial: string;
 let tokenId: string;
+let keyId: string;
+let accountId: string;
+let orderId: string;
 let request: string;
 /** Within the year that the administrator's own token lasts. */
 const expiresAt = new Date(Date.now() + 86_400_000).toISOString().replace(/\.\d{3}Z$/, "Z");
@@ -26,8 +30,17 @@ beforeAll(async () => {
   const issued = await service.ask("/v1/certificates", { body: { csr: request, profile: "server" } });
   serial = String(issued.json()["serial"]);
   tokenId = String((await service.ask("/v1/tokens", { body: grant("viewer", "/") })).json()["id"]);
+  const key = { namespace: "/", directory: "default" };
+  keyId = String((await service.ask("/v1/acme/external-account-keys", { body: key })).json()["id"]);
+  const client = await acmeClient(service);
+  accountId = lastPart((await client.register()).header("location"));
+  orderId = lastPart((await client.order(["a.example.org"])).header("location"));
 });
 afterAll(() => service[Symbol.asyncDispose]());
+
+function lastPart(url: string | undefined): string {
+  return url?.split("/").at(-1) ?? "";
+}
 
 function grant(role: string, namespace: string) {
   return { role, namespace, expiresAt };
@@ -60,6 +73,13 @@ const noDoors: RestDoors = {
   createToken: () => expect.unreachable(),
   listTokens: () => expect.unreachable(),
   revokeToken: () => expect.unreachable(),
+  createExternalAccountKey: () => expect.unreachable(),
+  listExternalAccountKeys: () => expect.unreachable(),
+  revokeExternalAccountKey: () => expect.unreachable(),
+  listAcmeAccounts: () => expect.unreachable(),
+  readAcmeAccount: () => expect.unreachable(),
+  listAcmeOrders: () => expect.unreachable(),
+  readAcmeOrder: () => expect.unreachable(),
   recordDenial: () => expect.unreachable(),
 };
 
@@ -105,6 +125,32 @@ const matrix: readonly {
   { route: "POST /v1/tokens", path: () => "/v1/tokens", body: () => grant("viewer", "/"), stranger: 403, viewer: 403, requester: 403 },
   { route: "GET /v1/tokens", path: () => "/v1/tokens", stranger: 200, viewer: 403, requester: 403 },
   { route: "DELETE /v1/tokens/:id", path: () => `/v1/tokens/${tokenId}`, stranger: 404, viewer: 403, requester: 403 },
+  {
+    route: "POST /v1/acme/external-account-keys",
+    path: () => "/v1/acme/external-account-keys",
+    body: () => ({ namespace: "/", directory: "default" }),
+    stranger: 403,
+    viewer: 403,
+    requester: 403,
+  },
+  {
+    route: "GET /v1/acme/external-account-keys",
+    path: () => "/v1/acme/external-account-keys",
+    stranger: 200,
+    viewer: 403,
+    requester: 403,
+  },
+  {
+    route: "DELETE /v1/acme/external-account-keys/:id",
+    path: () => `/v1/acme/external-account-keys/${keyId}`,
+    stranger: 404,
+    viewer: 403,
+    requester: 403,
+  },
+  { route: "GET /v1/acme/accounts", path: () => "/v1/acme/accounts", stranger: 200, viewer: 200, requester: 200 },
+  { route: "GET /v1/acme/accounts/:id", path: () => `/v1/acme/accounts/${accountId}`, stranger: 404, viewer: 200, requester: 200 },
+  { route: "GET /v1/acme/orders", path: () => "/v1/acme/orders", stranger: 200, viewer: 200, requester: 200 },
+  { route: "GET /v1/acme/orders/:id", path: () => `/v1/acme/orders/${orderId}`, stranger: 404, viewer: 200, requester: 200 },
   { route: "GET /problems/:code", path: () => "/problems/badCSR", stranger: 200, viewer: 200, requester: 200 },
 ];
 
@@ -151,6 +197,10 @@ describe("who may do what, through the running service", () => {
     const certificates = (await service.ask("/v1/certificates", { token: strangerToken })).text;
     expect(certificates).not.toContain(serial);
     expect((await service.ask("/v1/tokens", { token: strangerToken })).text).not.toContain(tokenId);
+    expect((await service.ask("/v1/acme/external-account-keys", { token: strangerToken })).text).not.toContain(keyId);
+    expect((await service.ask("/v1/acme/accounts", { token: strangerToken })).text).not.toContain(accountId);
+    for (const path of ["/v1/acme/orders", `/v1/acme/orders?account=${accountId}`])
+      expect((await service.ask(path, { token: strangerToken })).text).not.toContain(orderId);
   });
 
   test("who may not do a thing is told so before the body is looked at (REST-1)", async () => {
