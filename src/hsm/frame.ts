@@ -36,6 +36,9 @@ export type HostAnswer = {
   readonly destroy: undefined;
 };
 
+/** What goes over the channel, either way: frames, the first of them first. */
+export type Message<Frame> = readonly Frame[];
+
 /** Frames to the host: one `open` first, then calls, `stop` last. */
 export type FrameToHost =
   | { readonly frame: "open"; readonly opening: Opening }

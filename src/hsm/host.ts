@@ -2,11 +2,12 @@
  * The host of one token: the only process that loads its PKCS#11 module. It holds the PIN and no database, no network, no other secret.
  * Started by `host-process.ts`; speaks the frames of `frame.ts` over the channel to its parent.
  */
-import type { FrameFromHost, FrameToHost, HostAnswer, HostCall, Opening } from "./frame.ts";
+import type { FrameFromHost, FrameToHost, HostAnswer, HostCall, Message, Opening } from "./frame.ts";
 import { HostFailure, OpeningError, ReturnError } from "./host-failure.ts";
 import { KeyHandles } from "./key-handle.ts";
 import { destroyKey, findKey, generateKey, listKeys, readKey } from "./key-object.ts";
 import { openToken } from "./open-token.ts";
+import { outbox } from "./outbox.ts";
 import { sign } from "./sign.ts";
 import type { Signer } from "./sign.ts";
 
@@ -14,19 +15,25 @@ import type { Signer } from "./sign.ts";
 let callsOut = 0;
 let signer: Signer | undefined;
 let administration = false;
+const send = outbox((frames: Message<FrameFromHost>) => {
+  if (process.connected) process.send?.(frames);
+});
 
 // The parent decides when to end: Ctrl-C reaches the whole process group, and signatures under way must not be lost by it.
 process.on("SIGINT", () => {});
 process.on("SIGTERM", () => {});
 process.on("disconnect", leave);
 // One token for the whole life of the process: the first frame opens it, and no later one opens another.
-process.once("message", (first: FrameToHost) => {
-  if (first.frame === "open") void open(first.opening);
-  process.on("message", (frame: FrameToHost) => {
-    if (frame.frame === "call") void serve(frame.id, frame.call);
-    else if (frame.frame === "stop") process.disconnect();
-  });
+process.once("message", ([first, ...others]: Message<FrameToHost>) => {
+  if (first?.frame === "open") void open(first.opening);
+  for (const frame of others) receive(frame);
+  process.on("message", (frames: Message<FrameToHost>) => frames.forEach(receive));
 });
+
+function receive(frame: FrameToHost): void {
+  if (frame.frame === "call") void serve(frame.id, frame.call);
+  else if (frame.frame === "stop") process.disconnect();
+}
 
 async function open(opening: Opening): Promise<void> {
   try {
@@ -97,10 +104,6 @@ function describe(error: unknown): Pick<Extract<FrameFromHost, { frame: "failure
   // What a new session did not cure, a new host may.
   const failure = error.class === "fatal" || error.class === "pin" ? error.class : "device";
   return { failure, detail: error.message };
-}
-
-function send(frame: FrameFromHost): void {
-  if (process.connected) process.send?.(frame);
 }
 
 /** The channel is closed. Nobody waits for an answer any more; a call that does not return would keep this process for ever. */

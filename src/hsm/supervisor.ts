@@ -3,8 +3,9 @@ import { setTimeout as pause } from "node:timers/promises";
 
 import { Fault } from "../fault.ts";
 import type { Events } from "../ports/events.ts";
-import type { FrameFromHost, FrameToHost, HostCall, Opening, OpeningFailure } from "./frame.ts";
+import type { FrameFromHost, FrameToHost, HostCall, Message, Opening, OpeningFailure } from "./frame.ts";
 import { forkModuleProcess } from "./host-process.ts";
+import { outbox } from "./outbox.ts";
 
 /** What the supervisor tells the client of the token. */
 export type HostListener = {
@@ -39,6 +40,7 @@ export class Supervisor {
   readonly #listener: HostListener;
   readonly #stopping = new AbortController();
   #host: ChildProcess | undefined;
+  #send: (frame: FrameToHost) => void = () => {};
   #ready = false;
   #openedAt = 0;
   #backoffMs = shortestBackoffMs;
@@ -115,11 +117,6 @@ export class Supervisor {
     clearTimeout(impatience);
   }
 
-  #send(frame: FrameToHost): void {
-    // A host that just ended cannot take the frame: its exit is on its way and decides what becomes of the call.
-    this.#host?.send(frame, () => {});
-  }
-
   async #open(): Promise<OpeningResult> {
     const { opening, softHsmConf, openDeadlineMs } = this.#options;
     const host = await forkModuleProcess("host.ts", {
@@ -127,6 +124,8 @@ export class Supervisor {
       threads: opening.sessions + 4,
     });
     this.#host = host;
+    // A host that just ended cannot take the frames: its exit is on its way and decides what becomes of the calls.
+    this.#send = outbox((frames) => host.send(frames, () => {}));
     if (this.#stopping.signal.aborted) {
       host.kill("SIGKILL");
       return { frame: "notOpened", failure: "device", detail: "the service is stopping" };
@@ -150,14 +149,16 @@ export class Supervisor {
         });
         this.#ended(host);
       });
-      host.on("message", (frame: FrameFromHost) => {
-        if (frame.frame === "opened" || frame.frame === "notOpened") {
-          clearTimeout(late);
-          this.#opened(frame);
-          resolve(frame);
-        } else this.#received(host, frame);
+      host.on("message", (frames: Message<FrameFromHost>) => {
+        for (const frame of frames) {
+          if (frame.frame === "opened" || frame.frame === "notOpened") {
+            clearTimeout(late);
+            this.#opened(frame);
+            resolve(frame);
+          } else this.#received(host, frame);
+        }
       });
-      host.send({ frame: "open", opening } satisfies FrameToHost, () => {});
+      this.#send({ frame: "open", opening });
     });
     if (result.frame === "notOpened") host.kill("SIGKILL");
     return result;

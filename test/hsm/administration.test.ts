@@ -23,13 +23,13 @@ const specification = { ckaId: "7b".repeat(16), name: "new", algorithm: "P-256",
 async function answers(frames: readonly FrameToHost[]): Promise<FrameFromHost[]> {
   const host = await forkModuleProcess("host.ts", { softHsmConf: token.softHsmConf, threads: 8 });
   const received: FrameFromHost[] = [];
-  host.on("message", (frame: FrameFromHost) => received.push(frame));
+  host.on("message", (answered: readonly FrameFromHost[]) => received.push(...answered));
   const ended = once(host, "exit");
   for (const frame of frames) {
-    host.send(frame);
+    host.send([frame]);
     await once(host, "message");
   }
-  host.send({ frame: "stop" } satisfies FrameToHost);
+  host.send([{ frame: "stop" } satisfies FrameToHost]);
   await ended;
   return received;
 }
@@ -76,12 +76,11 @@ test("no later frame turns a host that signs into one that administers (PK-62)",
   // The second opening is not answered: the answer that is awaited behind it is that of the call.
   const host = await forkModuleProcess("host.ts", { softHsmConf: token.softHsmConf, threads: 8 });
   const ended = once(host, "exit");
-  host.send(opening(false));
+  host.send([opening(false)]);
   await once(host, "message");
-  host.send(opening(true));
-  host.send(call(1, destroy()));
-  const [answer] = await once(host, "message");
+  host.send([opening(true), call(1, destroy())]);
+  const [[answer]] = await once(host, "message");
   expect(answer).toMatchObject({ id: 1, frame: "failure", failure: "refused" });
-  host.send({ frame: "stop" } satisfies FrameToHost);
+  host.send([{ frame: "stop" } satisfies FrameToHost]);
   await ended;
 });
