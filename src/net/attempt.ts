@@ -7,7 +7,7 @@ export type Attempt<Answer> = { readonly answer: Answer } | { readonly failure: 
 export type Probe = {
   /** Aborted when the question's time is over. */
   readonly signal: AbortSignal;
-  /** Whom the question is about, for events. */
+  /** What was asked and seen so far. */
   readonly trail: Trail;
   /** DNS queries that may still be sent. */
   queriesLeft: number;

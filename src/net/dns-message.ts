@@ -18,9 +18,12 @@ export type DnsRecord =
 /** Why a resolver gives no records: response codes of RFC 1035 §4.1.1. */
 export type DnsError = "NXDOMAIN" | "SERVFAIL" | "REFUSED" | "another error";
 
-/** What a message says. `foreign`: it answers another question than ours, and may be from anyone. */
+/**
+ * What a message says. `foreign`: it answers another question than ours, and may be from anyone; `recased`: it is foreign by the case of the
+ * name alone, as that of a resolver that changes it.
+ */
 export type DnsReading =
-  | { readonly reading: "foreign" | "malformed" | "truncated" }
+  | { readonly reading: "foreign" | "recased" | "malformed" | "truncated" }
   | { readonly reading: "error"; readonly rcode: DnsError }
   | { readonly reading: "answer"; readonly records: readonly DnsRecord[] };
 
@@ -62,11 +65,11 @@ function read(message: Buffer, question: DnsQuestion): DnsReading {
   const [rcode, questions] = [flags & 0xf, message.readUInt16BE(4)];
   // A server that cannot read a question sends its header back alone: it tells nothing of the name, so nothing is forged by it.
   if (questions === 0 && rcode !== 0 && rcode !== 3 && message.length === headerOctets) return { reading: "error", rcode: errorOf(rcode) };
-  const questionEnd = echoedQuestionEnd(message, question);
-  if (questions !== 1 || questionEnd === undefined) return { reading: "foreign" };
+  const echo = echoedQuestion(message, question);
+  if (questions !== 1 || typeof echo === "string") return { reading: typeof echo === "string" ? echo : "foreign" };
   // What was cut may end within a record: it is asked for again over TCP, and nothing of it is used (RFC 2181 §9).
   if ((flags & truncationFlag) !== 0) return { reading: "truncated" };
-  const records = readRecords(message, questionEnd);
+  const records = readRecords(message, echo);
   return rcode === 0 ? { reading: "answer", records } : { reading: "error", rcode: errorOf(rcode) };
 }
 
@@ -76,10 +79,13 @@ function errorOf(rcode: number): DnsError {
 }
 
 /** Where the question section ends when it is ours, octet by octet: the case we chose included. */
-function echoedQuestionEnd(message: Buffer, question: DnsQuestion): number | undefined {
+function echoedQuestion(message: Buffer, question: DnsQuestion): number | "foreign" | "recased" {
   const sent = encodeQuestion(question).subarray(headerOctets);
   const end = headerOctets + sent.length;
-  return message.subarray(headerOctets, end).equals(sent) ? end : undefined;
+  const echoed = message.subarray(headerOctets, end);
+  if (echoed.equals(sent)) return end;
+  const folded = [echoed, Buffer.from(sent)].map((octets) => octets.toString("latin1").toLowerCase());
+  return folded[0] === folded[1] ? "recased" : "foreign";
 }
 
 /** The answer section; the sections behind it are walked for their structure alone. */

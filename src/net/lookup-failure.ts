@@ -19,6 +19,8 @@ export function lookupFailed(called: string, failure: LookupFailure | "no data",
       return transient("dns", `${by} answered the question for ${called} with an error`);
     case "malformed":
       return transient("dns", `${by} answered the question for ${called} with a malformed message`);
+    case "recased":
+      return transient("dns", `${by} answers for ${called} in another case than it was asked in, as a forged answer would`);
     case "no answer":
       return transient("dns", `${by} gave no answer for ${called} in time`);
     case "too many":

@@ -11,10 +11,10 @@ import type { DnsServer } from "./dns-server.ts";
 export type Resolver = { readonly servers: readonly DnsServer[]; readonly triesMs: readonly number[] };
 
 /**
- * Why a look-up gave no records. `no answer`: the resolver answers, but nothing came for this name; `too many`: more CNAMEs or queries than
+ * Why a look-up gave no records. `recased`: the answers that came had the name in another case than it was sent in; `no answer`: the resolver answers, but nothing came for this name; `too many`: more CNAMEs or queries than
  * we follow; `too long`: the name has more octets than DNS carries.
  */
-export type LookupFailure = DnsError | "malformed" | "no answer" | "too many" | "too long";
+export type LookupFailure = DnsError | "malformed" | "recased" | "no answer" | "too many" | "too long";
 
 /** What a look-up gave: an empty list when the name is there without such records. */
 export type Lookup<Value> = { readonly records: readonly Value[] } | { readonly failure: LookupFailure };
@@ -83,42 +83,52 @@ async function ask(resolver: Resolver, { name, type }: { name: string; type: Que
     if (probe.queriesLeft <= 0) return { failure: "too many" };
     probe.queriesLeft -= 1;
     probe.trail.resolver = server.address;
-    const reading = await query(server, { name, type }, { waitMs, signal: probe.signal });
+    const reading = await query(server, { name, type }, { waitMs, probe });
     if (reading?.reading === "answer") return { records: reading.records };
     if (reading?.reading === "error" && reading.rcode === "NXDOMAIN") return { failure: "NXDOMAIN" };
-    if (reading !== undefined) failures.set(server, reading.reading === "error" ? reading.rcode : "malformed");
+    if (reading !== undefined) failures.set(server, failureOf(reading));
   }
   const [failure] = failures.values();
   if (failure === undefined) await requireResolver(resolver, probe);
   return { failure: failure ?? "no answer" };
 }
 
+function failureOf(reading: Exclude<DnsReading, { reading: "answer" }>): LookupFailure {
+  if (reading.reading === "error") return reading.rcode;
+  return reading.reading === "recased" ? "recased" : "malformed";
+}
+
 /** One query over UDP, and over TCP when the answer did not fit; undefined when no answer came in time. */
 async function query(
   server: DnsServer,
   { name, type }: { readonly name: string; readonly type: QuestionType },
-  { waitMs, signal }: { readonly waitMs: number; readonly signal: AbortSignal },
-): Promise<Exclude<DnsReading, { reading: "foreign" }> | undefined> {
+  { waitMs, probe }: { readonly waitMs: number; readonly probe: Probe },
+): Promise<DnsReading | undefined> {
   const question = { id: randomInt(0x10000), name: mixCase(name, randomBytes(32)), type };
   const over = new AbortController();
   const stop = () => over.abort();
   const timer = setTimeout(stop, waitMs);
-  signal.addEventListener("abort", stop, { once: true });
+  let recased: DnsReading | undefined;
+  probe.signal.addEventListener("abort", stop, { once: true });
   try {
     const exchange = {
       server,
       query: encodeQuestion(question),
       accept: (message: Uint8Array) => {
         const reading = readAnswer(message, question);
-        return reading.reading === "foreign" ? undefined : reading;
+        // A forger has to guess the case: the right answer may still come.
+        if (reading.reading === "recased") recased = reading;
+        return reading.reading === "foreign" || reading.reading === "recased" ? undefined : reading;
       },
       signal: over.signal,
     };
     const reading = await exchangeUdp(exchange);
-    return reading?.reading === "truncated" ? await exchangeTcp(exchange) : reading;
+    if (reading?.reading !== "truncated") return reading ?? recased;
+    probe.queriesLeft -= 1;
+    return await exchangeTcp(exchange);
   } finally {
     clearTimeout(timer);
-    signal.removeEventListener("abort", stop);
+    probe.signal.removeEventListener("abort", stop);
   }
 }
 
@@ -126,10 +136,11 @@ async function query(
  * A name whose own servers are silent keeps a resolver from answering too. The root's name servers every resolver can tell at once: when
  * none answers for them, it is our own DNS that is away.
  */
-async function requireResolver({ servers, triesMs }: Resolver, { signal }: Probe): Promise<void> {
+async function requireResolver({ servers, triesMs }: Resolver, probe: Probe): Promise<void> {
+  const { signal } = probe;
   if (signal.aborted) return;
   const waitMs = triesMs[0] ?? 1000;
-  const replies = await Promise.all(servers.map((server) => query(server, { name: ".", type: "NS" }, { waitMs, signal })));
+  const replies = await Promise.all(servers.map((server) => query(server, { name: ".", type: "NS" }, { waitMs, probe })));
   if (signal.aborted || replies.some((reply) => reply !== undefined)) return;
   const addresses = servers.map(({ address }) => address).join(", ");
   throw new Fault("validatorUnavailable", `the DNS resolver does not answer: ${addresses}`);

@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import { cidrText, judge, ownAddresses, parseCidr } from "../../src/net/egress.ts";
 import type { EgressPolicy } from "../../src/net/egress.ts";
 import { forbidden, listed, noAddresses, publicAddresses } from "./addresses.ts";
+import { cidr } from "./validator-world.ts";
 
 const nothing: EgressPolicy = { allow: [], own: [] };
 
@@ -13,12 +14,6 @@ function allowing(...blocks: string[]): EgressPolicy {
 
 function policy(own: EgressPolicy["own"]): EgressPolicy {
   return { allow: ["127.0.0.0/8", "::1/128", "10.0.0.0/8"].map(cidr), own };
-}
-
-function cidr(text: string) {
-  const block = parseCidr(text);
-  if (!block) throw new Error(`${text} is no block`);
-  return block;
 }
 
 describe("addresses we never contact (S-02)", () => {

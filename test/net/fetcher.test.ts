@@ -25,7 +25,7 @@ beforeAll(async () => {
   dns = held.use(await startDnsServer(zone({})));
   const options = { allow: ["127.0.0.0/8", "::1/128"], http01Port: port, dnsServers: [dns.text] };
   world = held.use(await openWorld(options));
-  hasty = held.use(await openWorld({ ...options, times: { totalMs: 500 } }));
+  hasty = held.use(await openWorld({ ...options, times: { totalMs: 1000 } }));
 });
 afterAll(() => held.disposeAsync());
 

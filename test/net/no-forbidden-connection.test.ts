@@ -26,18 +26,18 @@ const policy = policyOf(["127.77.0.0/16"]);
 function recorder(dns: string, judging: boolean) {
   const dialled: string[] = [];
   const refused: Refusal[] = [];
-  const real = dialer(1000);
+  const real = dialer(10_000);
   const dial: Dial = async (to, signal) => {
     dialled.push(to.address);
     return to.address === opened ? real(to, signal) : "the connection was refused";
   };
   const server = parseDnsServer(dns);
   const outside: Outside = {
-    resolver: { servers: server ? [server] : [], triesMs: [2000] },
+    resolver: { servers: server ? [server] : [], triesMs: [10_000] },
     judge: (address, port) => (judging ? judge(address, port, policy) : "allowed"),
     dial,
     slots: addressSlots(4),
-    slotWaitMs: 1000,
+    slotWaitMs: 10_000,
     refused: (refusal) => refused.push(refusal),
   };
   return { outside, dialled, refused };

@@ -11,8 +11,14 @@ import type { Resolver } from "../../src/net/resolver.ts";
 import { responseTo, startDnsServer, zone } from "../support/dns-server.ts";
 import type { AskedQuestion, DnsReply, DnsScript } from "../support/dns-server.ts";
 
+/** Waits long: for servers that answer. */
 function resolverOf(...servers: { readonly text: string }[]): Resolver {
-  return { servers: servers.map(({ text }) => serverOf(text)), triesMs: [200, 200, 200] };
+  return { servers: servers.map(({ text }) => serverOf(text)), triesMs: [10_000, 10_000, 10_000] };
+}
+
+/** Waits as long as it is told: for servers that leave queries unanswered. */
+function hastyResolver(triesMs: readonly number[], ...servers: { readonly text: string }[]): Resolver {
+  return { ...resolverOf(...servers), triesMs };
 }
 
 function serverOf(text: string): DnsServer {
@@ -88,7 +94,7 @@ describe("addresses of a name", () => {
   test("one question costs at most 20 queries", async () => {
     await using server = await startDnsServer(() => undefined);
     const one = { ...probe(), queriesLeft: 2 };
-    expect(await lookUpAddresses(resolverOf(server), "a.test", "A", one)).toEqual({ failure: "too many" });
+    expect(await lookUpAddresses(hastyResolver([50, 50, 50], server), "a.test", "A", one)).toEqual({ failure: "too many" });
     expect(server.asked.length).toBe(2);
     expect(probe().queriesLeft).toBe(20);
   });
@@ -136,26 +142,26 @@ describe("what a resolver says", () => {
 
   test("a resolver whose port is closed costs no wait: the next one is asked", async () => {
     await using working = await startDnsServer(zone({ "a.test": { A: ["192.0.2.1"] } }));
-    const resolver = { ...resolverOf(await closedPort(), working), triesMs: [60_000, 60_000, 60_000] };
+    const resolver = resolverOf(await closedPort(), working);
     expect(await lookUpAddresses(resolver, "a.test", "A", probe())).toEqual({ records: ["192.0.2.1"] });
   });
 
   test("a query that is lost is sent again, at most three times", async () => {
     const answered = zone({ "a.test": { A: ["192.0.2.1"] } });
     await using server = await startDnsServer((asked) => (asked.index < 2 ? undefined : answered(asked)));
-    expect(await lookUpAddresses(resolverOf(server), "a.test", "A", probe())).toEqual({ records: ["192.0.2.1"] });
+    expect(await lookUpAddresses(hastyResolver([50, 50, 10_000], server), "a.test", "A", probe())).toEqual({ records: ["192.0.2.1"] });
     expect(server.asked.length).toBe(3);
   });
 
   test("a resolver that is silent for a name and answers for the root is there: the name has the trouble", async () => {
     await using server = await startDnsServer(({ name }) => (name === "." ? { answers: [], rcode: 5 } : undefined));
-    expect(await lookUpAddresses(resolverOf(server), "slow.test", "A", probe())).toEqual({ failure: "no answer" });
+    expect(await lookUpAddresses(hastyResolver([1000, 50, 50], server), "slow.test", "A", probe())).toEqual({ failure: "no answer" });
     expect(server.asked.map(({ name, type }) => `${name} ${type}`)).toEqual([...Array<string>(3).fill("slow.test A"), ". NS"]);
   });
 
   test("one that answers nothing is away: nothing is found out of the name (AV-6)", async () => {
     await using silent = await startDnsServer(() => undefined);
-    for (const resolver of [resolverOf(silent), resolverOf(await closedPort()), resolverOf()]) {
+    for (const resolver of [hastyResolver([50, 50], silent), resolverOf(await closedPort()), resolverOf()]) {
       await expect(lookUpAddresses(resolver, "a.test", "A", probe())).rejects.toMatchObject({ code: "validatorUnavailable" });
     }
   });
@@ -163,7 +169,7 @@ describe("what a resolver says", () => {
   test("the end of a question's time ends its look-up", async () => {
     await using silent = await startDnsServer(() => undefined);
     const stop = new AbortController();
-    const looking = lookUpAddresses({ ...resolverOf(silent), triesMs: [60_000] }, "a.test", "A", openProbe(stop.signal));
+    const looking = lookUpAddresses(resolverOf(silent), "a.test", "A", openProbe(stop.signal));
     stop.abort();
     expect(await looking).toEqual({ failure: "no answer" });
   });
@@ -187,6 +193,14 @@ describe("what is not the answer to our query is passed over, and the right one 
     await using server = await startDnsServer(script);
     expect(await lookUpAddresses(resolverOf(server), "a.test", "A", probe())).toEqual({ records: ["192.0.2.1"] });
     expect(server.asked.length).toBe(1);
+  });
+
+  test("a resolver that changes the case of names is told for what it does", async () => {
+    await using server = await startDnsServer((asked) => ({
+      messages:
+        asked.name === "." ? [responseTo(asked, { answers: [] })] : [responseTo({ ...asked, sentName: swapped(asked.sentName) }, forged)],
+    }));
+    expect(await lookUpAddresses(hastyResolver([50], server), "a.test", "A", probe())).toEqual({ failure: "recased" });
   });
 
   test("an answer to our query that is not well formed is malformed", async () => {

@@ -2,11 +2,12 @@ import { X509Certificate } from "node:crypto";
 import { createServer } from "node:tls";
 import type { TlsOptions } from "node:tls";
 
+import * as fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { reverseName } from "../../src/net/tls-alpn.ts";
 import { selfSigned } from "../http/self-signed.ts";
-import { answerOf, failureOf, freePort, listen, openWorld } from "./validator-world.ts";
+import { answerOf, failureOf, freePort, listen, openWorld, validatorPids } from "./validator-world.ts";
 import type { ValidatorWorld } from "./validator-world.ts";
 
 const held = new AsyncDisposableStack();
@@ -16,7 +17,7 @@ let credentials: { readonly key: string; readonly certificate: string };
 
 beforeAll(async () => {
   port = await freePort();
-  world = held.use(await openWorld({ allow: ["127.0.0.0/8", "::1/128"], tlsAlpn01Port: port, times: { totalMs: 2000 } }));
+  world = held.use(await openWorld({ allow: ["127.0.0.0/8", "::1/128"], tlsAlpn01Port: port, times: { totalMs: 3000 } }));
   credentials = await selfSigned("acme");
 });
 afterAll(() => held.disposeAsync());
@@ -98,6 +99,31 @@ describe("what is no handshake of TLS 1.2 or newer is a failure of TLS that may 
     expect(failure.detail).not.toContain("secret");
     expect(listener.connections()).toBe(1);
   });
+});
+
+test("300 damaged flights of a server end their questions and nothing else: the child is the same afterwards", async () => {
+  // The heads of TLS records and handshake messages, and whatever follows them (RFC 8446 §4, §5.1).
+  const record = fc
+    .tuple(
+      fc.constantFrom("1603030040020000", "1603030400", "15030300020228", "150303000201", "1703030100", "140303000101", "16030300400b0000"),
+      fc.uint8Array({ maxLength: 300 }),
+    )
+    .map(([head, rest]) => Buffer.concat([Buffer.from(head, "hex"), rest]));
+  const flights = fc.sample(fc.array(record, { minLength: 1, maxLength: 4 }), 300).map((records) => Buffer.concat(records));
+  const before = await validatorPids();
+  await using listener = await listen(
+    (socket) => void socket.once("data", () => socket.end(flights[listener.connections() % flights.length] ?? "")),
+    {
+      port,
+    },
+  );
+  const outcomes = await Promise.all(
+    flights.map((_, index) => world.validator.tlsAlpn({ tenant: `${index % 100}`, host: "localhost" }).catch(() => "unavailable")),
+  );
+  for (const outcome of outcomes) if (typeof outcome !== "string") expect(failureOf(outcome).kind).toMatch(/tls|connection/);
+  expect(listener.connections()).toBeGreaterThan(100);
+  expect(await validatorPids()).toEqual(before);
+  expect(world.events.told.map(({ event }) => event)).toEqual(["validator.started"]);
 });
 
 test("a server that negotiates no protocol is an answer without one: judging it is the caller's", async () => {

@@ -30,7 +30,7 @@ export async function openWorld({ allow = [], own = [], times, ...options }: Wor
       tlsAlpn01Port: 9,
       dnsServers: [],
       policy: policyOf(allow, own),
-      times: { dnsTriesMs: [2000, 2000], ...times },
+      times: { dnsTriesMs: [5000, 5000], ...times },
       ...options,
     },
     { events },
