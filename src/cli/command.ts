@@ -43,3 +43,24 @@ export function wholeNumber(minimum: number, maximum: number): (text: string) =>
     return value;
   };
 }
+
+/** Adds `--limit`: how many of `what` a list shows. */
+export function limitOption(command: Command, what: string): Command {
+  return command.option("--limit <number>", `at most this many ${what}, 1 to 1000000`, wholeNumber(1, 1_000_000), 100);
+}
+
+const largestPage = 1000;
+
+/** The first `limit` of a list that comes in pages of a size, with a line for the reader where there are more. */
+export async function firstOf<Item>(
+  pages: (pageSize: number) => AsyncIterable<readonly Item[]>,
+  limit: number,
+): Promise<{ readonly items: readonly Item[]; readonly more: boolean; readonly rest: string }> {
+  const items: Item[] = [];
+  for await (const page of pages(Math.min(limit + 1, largestPage))) {
+    items.push(...page);
+    if (items.length > limit) break;
+  }
+  const more = items.length > limit;
+  return { items: items.slice(0, limit), more, rest: more ? `there are more: raise --limit (now ${limit}) or narrow the search\n` : "" };
+}

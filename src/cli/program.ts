@@ -1,4 +1,5 @@
 import { Command } from "commander";
+import { addAcmeCommands } from "./acme.ts";
 import { addCaCommands } from "./ca.ts";
 import { addCertIssue } from "./cert-issue.ts";
 import { addCertList } from "./cert-list.ts";
@@ -51,12 +52,13 @@ export function program(shell: Shell): Command {
   addCaCommands(chancery, shell);
   addProfileCommands(chancery, shell);
   addTokenCommands(chancery, shell);
+  addAcmeCommands(chancery, shell);
   return chancery;
 }
 
 const examples = ["npx chancery doctor", "npx chancery cert issue --name www.example.org", "npx chancery cert issue --help"];
 
-const location = `Where the service is (cert, ca, profile, token):
+const location = `Where the service is (cert, ca, profile, token, acme):
   CHANCERY_BASE_URL    https URL of its REST interface (default: https://localhost:9443)
   CHANCERY_TOKEN_FILE  file with a bearer token        (default: admin.token of the data directory)
   CHANCERY_CA_FILE     its root certificate, PEM       (default: root.pem of the data directory)

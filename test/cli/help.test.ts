@@ -9,6 +9,13 @@ const commands = leaves(root, []);
 
 test("the commands are those that others script against", () => {
   expect(commands.map(({ path }) => path.join(" ")).toSorted()).toEqual([
+    "acme account list",
+    "acme account show",
+    "acme eab create",
+    "acme eab list",
+    "acme eab revoke",
+    "acme order list",
+    "acme order show",
     "ca list",
     "cert issue",
     "cert list",
