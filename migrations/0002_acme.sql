@@ -3,6 +3,10 @@
 -- Account keys may be in no certificate (RFC 8555 §11.1), and keys proven compromised in none either.
 alter table reserved_key drop constraint reserved_key_kind_check;
 alter table reserved_key add constraint reserved_key_kind_check check (kind in ('authority', 'account', 'compromised'));
+create index reserved_key_compromised on reserved_key (spki_sha256) where kind = 'compromised';
+
+-- Whether the dates were asked for: then they stand in the certificate as they are, however late it is signed.
+alter table issuance add column exact_dates boolean not null default false;
 
 -- Credentials of external account binding (RFC 8555 §7.3.4).
 create table acme_external_account_key (
@@ -13,7 +17,7 @@ create table acme_external_account_key (
   -- How many accounts may be made with it; null: any number.
   uses_allowed integer check (uses_allowed > 0),
   uses integer not null default 0,
-  -- What its accounts may ask for; null: whatever the directory allows.
+  -- What its accounts may ask for; both null: whatever the directory allows; one null: nothing of its kind.
   names text[],
   ip_ranges text[],
   created_by text not null,
@@ -127,7 +131,7 @@ create table acme_challenge (
   attempts smallint not null default 0,
   attempted_at timestamptz,
   next_attempt_at timestamptz,
-  -- Who is at it; times of the server.
+  -- Whose turn it is, by a name of that turn alone; times of the server.
   lease_owner text,
   lease_until timestamptz,
   -- What was asked and seen, without a received octet.
@@ -137,9 +141,12 @@ create table acme_challenge (
   check (status = 'pending' or key_authorization is not null)
 );
 
+-- One challenge of an authorization is validated at a time (RFC 8555 §7.1.6: the first that is met decides).
+create unique index acme_challenge_at_work on acme_challenge (authorization_id) where status = 'processing';
+
 create index acme_challenge_due on acme_challenge (next_attempt_at) where status = 'processing';
 
--- Keys that seal nonces: every instance has them. A key seals from a minute after its creation and is honoured for two hours after its successor's.
+-- Keys that seal nonces: every instance has them. A key seals from a minute after its creation, and is honoured long after its successor does.
 create table acme_nonce_key (
   id smallint primary key check (id between 0 and 255),
   secret bytea not null check (octet_length(secret) = 32),

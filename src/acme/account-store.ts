@@ -63,6 +63,8 @@ export async function recognise(sql: Sql, presented: readonly Presented[]): Prom
           17,
         )}::bytea[]) as n (slot, epoch, nonce)
       join acme_nonce_epoch e on e.epoch = n.epoch
+      -- In one order everywhere: a statement waits where another records the same nonce.
+      order by n.slot, n.nonce
       on conflict do nothing
       returning nonce
     )
@@ -76,7 +78,7 @@ export async function recognise(sql: Sql, presented: readonly Presented[]): Prom
   return rows.map(({ fresh, epoch, ...row }) => ({ fresh, epoch: epoch ?? undefined, account: accountOf(row) }));
 }
 
-/** Each nonce once, sorted, so that two statements cannot wait for each other; and by request its nonce, where it is the first to bring it. */
+/** Each nonce once; and by request its nonce, where it is the first to bring it. */
 function distinctNonces(presented: readonly Presented[]): { nonces: MintedNonce[]; firsts: (Uint8Array | null)[] } {
   const byText = new Map<string, MintedNonce>();
   const firsts = presented.map(({ nonce }) => {
@@ -85,7 +87,7 @@ function distinctNonces(presented: readonly Presented[]): { nonces: MintedNonce[
     byText.set(text, nonce);
     return nonce.nonce;
   });
-  return { nonces: [...byText].toSorted(([left], [right]) => (left < right ? -1 : 1)).map(([, nonce]) => nonce), firsts };
+  return { nonces: [...byText.values()], firsts };
 }
 
 function accountOf({ id, jwk, termsAgreed, externalAccountKey, externalAccountBinding, ...row }: AccountColumns): Account | undefined {

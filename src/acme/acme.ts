@@ -45,6 +45,11 @@ export async function openAcme(world: AcmeWorld): Promise<Acme> {
   };
 }
 
+/** Whether `text` has the form of an id that `drawId` draws; another text is the id of nothing. */
+export function isId(text: string): boolean {
+  return /^[A-Za-z0-9_-]{22}$/.test(text);
+}
+
 /** 128 random bits in base64url: an id that nobody guesses (RFC 8555 §10.5). */
 export function drawId({ random }: Pick<Acme, "random">): string {
   return Buffer.from(random.bytes(16)).toString("base64url");

@@ -1,9 +1,9 @@
 import { appendAudit } from "../audit/append.ts";
-import { reserveKey } from "../ca/reserved-key-store.ts";
+import { reserveAccountKey } from "../ca/reserved-key-store.ts";
 import { violatedConstraint } from "../database/sqlstate.ts";
 import { Fault } from "../fault.ts";
-import { isJsonObject, type JsonObject, readJson } from "../jose/json.ts";
-import { type AccountKey, parseJwk, refusePrimeModulus } from "../jose/jwk.ts";
+import { isJsonObject, type Json, type JsonObject, readJson } from "../jose/json.ts";
+import { type AccountKey, parseJwk, refusePrimeModulus, storedKey } from "../jose/jwk.ts";
 import { type Jws, jwsFromJson, verifyJws } from "../jose/jws.ts";
 import { type Account, accountAudit } from "./account.ts";
 import { readAccountByKey, recordKeyChange } from "./account-store.ts";
@@ -46,12 +46,13 @@ export async function changeKey(acme: Acme, account: Account, request: KeyChange
 async function record(acme: Acme, { id, key: from }: Account, changed: Account, requestId: string): Promise<void> {
   const { key: to } = changed;
   await acme.database.transact(async (tx) => {
-    const spkiSha256 = Buffer.from(to.spkiSha256, "hex");
-    if (!(await reserveKey(tx, { spkiSha256, kind: "account", reservedAt: wholeSeconds(acme.clock.now()) }))) {
-      throw new Fault("badPublicKey", "the key may not be an account's: it is in a certificate, or one that this service refuses");
-    }
+    // The account before the key, as where one is made: of two who want one key at once, neither waits for the other.
     if (!(await recordKeyChange(tx, id, { from, to }))) {
       throw new Fault("accountInactive", "the account was deactivated, or its key changed, meanwhile");
+    }
+    const { spki, spkiSha256 } = to;
+    if (!(await reserveAccountKey(tx, { spki, spkiSha256: Buffer.from(spkiSha256, "hex") }, wholeSeconds(acme.clock.now())))) {
+      throw new Fault("badPublicKey", "the key may not be an account's: it is in a certificate, or one that this service refuses");
     }
     await appendAudit(tx, accountAudit(acme, "acme.account.change-key", changed, requestId));
   });
@@ -79,9 +80,10 @@ function requireConsent(jws: Jws, account: Account, accountUrl: string): void {
   if (thumbprintOf(oldKey) !== account.key.thumbprint) throw new Fault("malformed", "oldKey in the inner JWS is not the account's key");
 }
 
-function thumbprintOf(jwk: Parameters<typeof parseJwk>[0]): string | undefined {
+/** Not judged again: a key that has become weak or known is what is to be got rid of. */
+function thumbprintOf(jwk: Json): string | undefined {
   try {
-    return parseJwk(jwk).thumbprint;
+    return isJsonObject(jwk) ? storedKey(jwk).thumbprint : undefined;
   } catch (error) {
     if (error instanceof Fault) return undefined;
     throw error;

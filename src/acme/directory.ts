@@ -22,7 +22,7 @@ export type Directory = {
 
 /** Which identifiers may stand in an order. */
 export type IdentifierPolicy = {
-  /** `example.org`: that name; `.example.org`: every name below it; `*`: every name. A wildcard is judged by what follows its `*.`. */
+  /** `example.org`: that name; `.example.org`: every name below it, and so `*.example.org`; `*`: every name. */
   readonly names: readonly string[];
   readonly wildcards: boolean;
   /** Whether names of one label are taken, `localhost` among them. */

@@ -1,7 +1,7 @@
 import type { Tx } from "../database/connect.ts";
 import type { Sql } from "../database/connection.ts";
 
-/** A credential of external account binding as it stands. Its MAC key is read by `holdExternalAccountKey` alone. */
+/** A credential of external account binding as it stands. Its MAC key is read by `readMacKey` alone. */
 export type ExternalAccountKeyRecord = {
   readonly id: string;
   readonly namespace: string;
@@ -9,7 +9,10 @@ export type ExternalAccountKeyRecord = {
   /** How many accounts may be made with it; undefined: any number. */
   readonly usesAllowed?: number;
   readonly uses: number;
-  /** What its accounts may ask for, as `IdentifierPolicy` has it; undefined: whatever the directory allows. */
+  /**
+   * What its accounts may ask for, as `IdentifierPolicy` has it. Both undefined: whatever the directory allows. One of them: nothing of its
+   * kind, so that a key for names gives no addresses.
+   */
   readonly names?: readonly string[];
   readonly ipRanges?: readonly string[];
   readonly createdBy: string;
@@ -52,6 +55,7 @@ function record({ usesAllowed, names, ipRanges, expiresAt, revokedAt, ...row }: 
   };
 }
 
+/** Records a new key. */
 export async function recordExternalAccountKey(
   { sql }: Tx,
   key: Omit<ExternalAccountKeyRecord, "uses" | "revokedAt"> & { readonly macKey: Uint8Array },
@@ -79,16 +83,19 @@ export async function useExternalAccountKey({ sql }: Tx, id: string, now: Date):
   return result.count === 1;
 }
 
-/** Revokes a key of `namespace` or within it: no account is made with it any more. @returns undefined when there is none, else whether it was in use before. */
+/**
+ * Revokes a key of the namespace `within` or inside it: no account is made with it any more.
+ * @returns undefined when there is none, else its namespace, and whether this call ended it.
+ */
 export async function recordExternalAccountKeyRevocation(
   { sql }: Tx,
-  { id, namespace, revokedAt }: { readonly id: string; readonly namespace: string; readonly revokedAt: Date },
-): Promise<boolean | undefined> {
-  const [row] = await sql<{ before: Date | null }[]>`
-    with k as (select id, revoked_at from acme_external_account_key where id = ${id} and ${within(sql, namespace)} for update),
+  { id, within: outer, revokedAt }: { readonly id: string; readonly within: string; readonly revokedAt: Date },
+): Promise<{ readonly namespace: string; readonly ended: boolean } | undefined> {
+  const [row] = await sql<{ namespace: string; ended: boolean }[]>`
+    with k as (select id, namespace, revoked_at from acme_external_account_key where id = ${id} and ${within(sql, outer)} for update),
       ended as (update acme_external_account_key e set revoked_at = ${revokedAt.toISOString()} from k where e.id = k.id and k.revoked_at is null)
-    select revoked_at as before from k`;
-  return row && row.before === null;
+    select namespace, revoked_at is null as ended from k`;
+  return row;
 }
 
 /** Keys of a namespace and those within it, newest first. */
@@ -114,7 +121,9 @@ export async function listExternalAccountKeyRows(
 /** What an account made with this key may ask for beside its directory's policy. */
 export async function readAccountPolicy(sql: Sql, id: string): Promise<Pick<ExternalAccountKeyRecord, "names" | "ipRanges"> | undefined> {
   const [row] = await sql<Columns[]>`select ${columns(sql)} from acme_external_account_key k where k.id = ${id}`;
-  return row && record(row);
+  if (!row) return undefined;
+  const { names, ipRanges } = row;
+  return names === null && ipRanges === null ? {} : { names: names ?? [], ipRanges: ipRanges ?? [] };
 }
 
 const within = (sql: Sql, namespace: string) =>

@@ -9,7 +9,7 @@ import { isJsonObject, type JsonObject, readJson } from "../jose/json.ts";
 import { type AccountKey, parseJwk } from "../jose/jwk.ts";
 import { type Jws, jwsFromJson } from "../jose/jws.ts";
 import { requireMacAlgorithm, verifyMac } from "../jose/mac.ts";
-import { type Acme, drawId } from "./acme.ts";
+import { type Acme, drawId, isId } from "./acme.ts";
 import type { Directory } from "./directory.ts";
 import {
   type ExternalAccountKeyRecord,
@@ -21,7 +21,7 @@ import {
 import { parseNamePattern, parseRange } from "./identifier-policy.ts";
 import { wholeSeconds } from "./time.ts";
 
-/** A binding that holds: whose accounts it makes, and the JWS as it was sent. */
+/** A binding that holds: whose accounts it makes, and the JWS, its three members as they were sent. */
 export type ExternalAccount = { readonly id: string; readonly namespace: string; readonly binding: JsonObject };
 
 /** One sentence for a key that is unknown, over, used up or revoked, and for a wrong MAC. */
@@ -45,13 +45,18 @@ export async function bindingOf(
   if (!isJsonObject(binding)) throw new Fault("malformed", "externalAccountBinding is not a JSON object");
   const jws = bindingJws(binding, url);
   refuseOtherKey(jws, key);
-  const record = await acme.database.read((sql) => readMacKey(sql, jws.kid));
+  const record = isId(jws.kid) ? await acme.database.read((sql) => readMacKey(sql, jws.kid)) : undefined;
   // A key that is not there is checked against as well, so that both refusals take the same time.
   const verified = verifyMac(jws, record?.macKey ?? unknownKey);
   if (!record || !verified || record.directory !== directory.name || !isUsable(record, acme.clock.now())) {
     throw new Fault("unauthorized", refusedBinding);
   }
-  return { id: record.id, namespace: record.namespace, binding };
+  return { id: record.id, namespace: record.namespace, binding: signedMembers(binding) };
+}
+
+/** What else the client put beside them is not kept, and not shown. */
+function signedMembers({ protected: header, payload, signature }: JsonObject): JsonObject {
+  return { protected: header ?? "", payload: payload ?? "", signature: signature ?? "" };
 }
 
 const unknownKey = new Uint8Array(64);
@@ -80,7 +85,7 @@ export type ExternalAccountKeyRequest = {
   readonly namespace: string;
   readonly directory: string;
   readonly usesAllowed?: number | null | undefined;
-  /** As `IdentifierPolicy` has them; absent: whatever the directory allows. */
+  /** As `IdentifierPolicy` has them; both absent: whatever the directory allows; one absent: nothing of its kind. */
   readonly names?: readonly string[] | undefined;
   readonly ipRanges?: readonly string[] | undefined;
   readonly expiresAt?: Date | undefined;
@@ -89,7 +94,8 @@ export type ExternalAccountKeyRequest = {
 /**
  * Makes a key for external account binding. The MAC key, 64 octets in base64url, is in the answer and is not shown again; durable with its
  * audit record on return.
- * @throws Fault `malformed` for a directory, pattern, range or expiry that is none; `policyDenied` outside of the principal's namespace.
+ * @throws Fault `malformed` for a directory, pattern, range, expiry or number of uses that is none; `policyDenied` outside of the namespaces of
+ *   the principal and of the directory.
  */
 export async function createExternalAccountKey(
   acme: Acme,
@@ -108,11 +114,13 @@ export async function createExternalAccountKey(
   }
   const createdAt = wholeSeconds(acme.clock.now());
   const expiresAt = request.expiresAt && wholeSeconds(request.expiresAt);
-  if (expiresAt && expiresAt <= createdAt) throw new Fault("malformed", "the expiry must be in the future");
+  if (expiresAt && !(expiresAt > createdAt && expiresAt < endOfYear9999)) {
+    throw new Fault("malformed", "the expiry must be in the future, and before the year 10000");
+  }
   for (const name of request.names ?? []) parseNamePattern(name);
   for (const range of request.ipRanges ?? []) parseRange(range);
   const macKey = acme.random.bytes(64);
-  const usesAllowed = request.usesAllowed === undefined ? 1 : request.usesAllowed;
+  const usesAllowed = readUses(request.usesAllowed);
   const record: Omit<ExternalAccountKeyRecord, "uses" | "revokedAt"> = {
     id: drawId(acme),
     namespace,
@@ -131,15 +139,25 @@ export async function createExternalAccountKey(
   return { ...record, uses: 0, macKey: encodeBase64url(macKey) };
 }
 
+const endOfYear9999 = new Date("9999-12-31T23:59:59Z");
+const maximumUses = 1_000_000;
+
+function readUses(uses: number | null | undefined): number | null {
+  if (uses === undefined) return 1;
+  if (uses === null || (Number.isSafeInteger(uses) && uses >= 1 && uses <= maximumUses)) return uses;
+  throw new Fault("malformed", `the number of uses must be from 1 to ${maximumUses}, or absent`);
+}
+
 /**
  * Ends a key: no account is made with it any more; those that were live on. Durable with its audit record on return. Again, it changes nothing.
  * @throws Fault `notFound` when there is none that the principal may see.
  */
 export async function revokeExternalAccountKey(acme: Acme, principal: Principal, id: string, requestId: string): Promise<void> {
-  const { namespace } = principal;
+  const revokedAt = wholeSeconds(acme.clock.now());
   await acme.database.transact(async (tx) => {
-    const ended = await recordExternalAccountKeyRevocation(tx, { id, namespace, revokedAt: wholeSeconds(acme.clock.now()) });
-    if (ended === undefined) throw new Fault("notFound", "there is no such external account key");
+    const found = isId(id) ? await recordExternalAccountKeyRevocation(tx, { id, within: principal.namespace, revokedAt }) : undefined;
+    if (!found) throw new Fault("notFound", "there is no such external account key");
+    const { namespace, ended } = found;
     if (ended) await appendAudit(tx, keyAudit(acme, "acme.external-account-key.revoke", { principal, namespace, id, requestId }));
   });
 }

@@ -5,7 +5,7 @@ import type { Identifier } from "./problem.ts";
 
 /** What may be asked for, ready to judge: made once of a directory's or an account's lists. */
 export type Judge = {
-  /** Whether a canonical dns value, its `*.` taken away, is covered. */
+  /** Whether a canonical dns value is covered, with all that it stands for where it is a wildcard. */
   readonly allowsName: (name: string) => boolean;
   /** Whether a canonical address is covered. */
   readonly allowsAddress: (address: string) => boolean;
@@ -34,12 +34,15 @@ export function judge({
   };
 }
 
-/** Whether the identifier, wildcards included, is covered. */
+/** Whether the canonical identifier is covered. */
 export function allows({ allowsName, allowsAddress }: Judge, { type, value }: Identifier): boolean {
-  return type === "ip" ? allowsAddress(value) : allowsName(value.replace(/^\*\./, ""));
+  return type === "ip" ? allowsAddress(value) : allowsName(value);
 }
 
-/** `example.org`: that name; `.example.org`: every name below it; `*`: every name. @throws Fault `malformed` */
+/**
+ * `example.org`: that name; `.example.org`: every name below it, and so `*.example.org`; `*`: every name.
+ * @throws Fault `malformed`
+ */
 export function parseNamePattern(pattern: string): (name: string) => boolean {
   if (pattern === "*") return () => true;
   const below = pattern.startsWith(".");

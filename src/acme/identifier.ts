@@ -12,7 +12,8 @@ export type Judges = { readonly policy: Pick<IdentifierPolicy, "wildcards" | "si
 export type IdentifierProblem = {
   readonly code: "malformed" | Extract<AcmeFaultCode, "unsupportedIdentifier" | "rejectedIdentifier">;
   readonly detail: string;
-  readonly identifier: Identifier;
+  /** Absent for one of a type that we do not serve. */
+  readonly identifier?: Identifier;
 };
 
 const maxIdentifiers = 100;
@@ -62,11 +63,8 @@ function judgeIdentifier(type: string, value: string, rules: Judges): Identifier
       return judgeName(value, rules);
     case "ip":
       return judgeAddress(value, rules);
-    default: {
-      // What was sent is not shown: the type of an identifier of ours is one of two.
-      const identifier = { type: "dns", value: "" } as const;
-      return { code: "unsupportedIdentifier", detail: "identifiers are of type dns or ip", identifier };
-    }
+    default:
+      return { code: "unsupportedIdentifier", detail: "identifiers are of type dns or ip" };
   }
 }
 
@@ -111,6 +109,10 @@ function judgeAddress(text: string, { judges }: Judges): Identifier | Identifier
   if (canonical === undefined || canonical !== text) {
     const detail = `${identifier.value}: an ip value is a dotted quad, or an IPv6 address as RFC 5952 writes it`;
     return { code: "malformed", detail, identifier };
+  }
+  // One machine has one name here: no policy for IPv4 is passed by in other clothes (RFC 4291 §2.5.5.2).
+  if (/^::ffff:/.test(canonical)) {
+    return { code: "malformed", detail: `${canonical}: an IPv4 address is written as a dotted quad`, identifier };
   }
   const asked: Identifier = { type: "ip", value: canonical };
   if (judges.every((one) => allows(one, asked))) return asked;

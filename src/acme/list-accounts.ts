@@ -3,7 +3,7 @@ import { formatCursor, parseCursor } from "../database/cursor.ts";
 import { encodeBase64url } from "../jose/base64url.ts";
 import type { Account } from "./account.ts";
 import { listAccountRows, readAccount } from "./account-store.ts";
-import type { Acme } from "./acme.ts";
+import { type Acme, isId } from "./acme.ts";
 
 /**
  * Accounts of `namespace` and within it, newest first, for administrators.
@@ -24,6 +24,6 @@ export async function listAccounts(
 
 /** The account of this id, if it lies in `namespace` or within it. */
 export async function showAccount({ database }: Acme, namespace: string, id: string): Promise<Account | undefined> {
-  const account = await database.read((sql) => readAccount(sql, id));
+  const account = isId(id) ? await database.read((sql) => readAccount(sql, id)) : undefined;
   return account && contains(namespace, account.namespace) ? account : undefined;
 }

@@ -1,12 +1,12 @@
 import { appendAudit } from "../audit/append.ts";
-import { reserveKey } from "../ca/reserved-key-store.ts";
+import { reserveAccountKey } from "../ca/reserved-key-store.ts";
 import { Fault } from "../fault.ts";
 import type { AccountKey } from "../jose/jwk.ts";
 import { refusePrimeModulus } from "../jose/jwk.ts";
 import type { JsonObject } from "../jose/json.ts";
 import { type Acme, drawId } from "./acme.ts";
 import { type Account, accountAudit, active } from "./account.ts";
-import { readAccountByKey, recordAccount } from "./account-store.ts";
+import { readAccountByKey, recordAccount, recordAgreement } from "./account-store.ts";
 import { parseContacts } from "./contact.ts";
 import type { Directory } from "./directory.ts";
 import { bindingOf, refusedBinding } from "./external-account.ts";
@@ -28,7 +28,8 @@ export type NewAccountRequest = {
 };
 
 /**
- * The account of a key: the one that stands, or a new one, durable with its audit record on return (RFC 8555 §7.3).
+ * The account of a key: the one that stands, or a new one, durable with its audit record on return (RFC 8555 §7.3). Of one that stands
+ * nothing changes, but that `termsOfServiceAgreed` of this request, and of no other, agrees to terms that have changed.
  * @throws Fault `accountInactive` for the key of an account that was ended; `accountDoesNotExist` where only a standing one was asked for;
  *   `userActionRequired` without agreement to the terms; `externalAccountRequired`, `unauthorized`, `badPublicKey` and `malformed` for a
  *   binding that is missing or wrong; `invalidContact`, `unsupportedContact`; `rateLimited`.
@@ -39,7 +40,7 @@ export async function newAccount(
   request: NewAccountRequest,
 ): Promise<{ readonly account: Account; readonly created: boolean }> {
   const { key, payload, standing } = request;
-  if (standing) return { account: active(standing), created: false };
+  if (standing) return { account: await agreed(acme, directory, active(standing), request), created: false };
   if (payload["onlyReturnExisting"] === true) throw new Fault("accountDoesNotExist", "no account of this directory has this key");
   const contact = payload["contact"] === undefined ? [] : parseContacts(payload["contact"]);
   if (directory.termsOfService !== undefined && payload["termsOfServiceAgreed"] !== true) {
@@ -61,6 +62,23 @@ export async function newAccount(
   });
 }
 
+/** The account once the terms as they are now are agreed to, where the request says so. @see RFC 8555 §7.3, §7.3.3 */
+async function agreed(
+  acme: Acme,
+  { termsOfService: terms }: Directory,
+  account: Account,
+  { payload, requestId }: Pick<NewAccountRequest, "payload" | "requestId">,
+): Promise<Account> {
+  if (payload["termsOfServiceAgreed"] !== true || payload["onlyReturnExisting"] === true) return account;
+  if (terms === undefined || terms === account.termsAgreed) return account;
+  const agreeing: Account = { ...account, termsAgreed: terms };
+  await acme.database.transact(async (tx) => {
+    if (!(await recordAgreement(tx, account.id, terms))) throw new Fault("accountInactive", "the account was deactivated meanwhile");
+    await appendAudit(tx, accountAudit(acme, "acme.account.agree", agreeing, requestId));
+  });
+  return agreeing;
+}
+
 async function record(
   acme: Acme,
   { key, requestId }: NewAccountRequest,
@@ -68,8 +86,8 @@ async function record(
 ): Promise<{ readonly account: Account; readonly created: boolean }> {
   const created = await acme.database.transact(async (tx) => {
     if (!(await recordAccount(tx, account))) return false;
-    const spkiSha256 = Buffer.from(key.spkiSha256, "hex");
-    if (!(await reserveKey(tx, { spkiSha256, kind: "account", reservedAt: account.createdAt }))) {
+    const { spki, spkiSha256 } = key;
+    if (!(await reserveAccountKey(tx, { spki, spkiSha256: Buffer.from(spkiSha256, "hex") }, account.createdAt))) {
       throw new Fault("badPublicKey", "the key may not be an account's: it is in a certificate, or one that this service refuses");
     }
     if (account.externalAccountKey !== undefined && !(await useExternalAccountKey(tx, account.externalAccountKey, acme.clock.now()))) {

@@ -16,11 +16,12 @@ import { emptySlot, forgetNonceKeys, holdEpoch, type MintedNonce, type NonceKey,
 export type Nonces = {
   readonly mint: () => string;
   /**
-   * What is to be recorded when the nonce is spent; undefined for one that was not minted here, is past its life or of another epoch.
+   * What is to be recorded when the nonce is spent; undefined for one that none of our instances minted, that is past its life or of an epoch
+   * that is over. Of an epoch that this instance has not heard of yet, the statement that records the nonce decides.
    * @throws Fault `malformed` when it is not base64url (RFC 8555 §6.5.2).
    */
   readonly open: (nonce: string) => MintedNonce | undefined;
-  /** Told the epoch that a statement saw; none after a crash of the server. */
+  /** Told the epoch that a statement saw; none after a crash of the server. May be told late: an epoch that is over never comes back. */
   readonly sawEpoch: (epoch: Uint8Array | undefined) => Promise<void>;
   /** Reads keys and epoch anew, makes the next key when the newest is a day old, and empties the slot that is past its life. */
   readonly refresh: () => Promise<void>;
@@ -41,7 +42,13 @@ const sealLength = 16;
 export async function openNonces({ database, clock, random }: NoncesWorld): Promise<Nonces> {
   let keys: readonly NonceKey[] = [];
   let epoch: Uint8Array = new Uint8Array(4);
+  const over = new Set<string>();
 
+  const turnTo = (next: Uint8Array): void => {
+    if (over.has(hex(next)) || hex(next) === hex(epoch)) return;
+    over.add(hex(epoch));
+    epoch = next;
+  };
   const refresh = async (): Promise<void> => {
     const now = clock.now();
     keys = await database.read(readNonceKeys);
@@ -52,7 +59,7 @@ export async function openNonces({ database, clock, random }: NoncesWorld): Prom
       await database.read((sql) => forgetNonceKeys(sql, new Date(now.getTime() - 2 * keyLifeMs)));
       keys = await database.read(readNonceKeys);
     }
-    epoch = await database.read((sql) => holdEpoch(sql, random.bytes(4)));
+    turnTo(await database.read((sql) => holdEpoch(sql, random.bytes(4))));
     const past = pastSlot(now);
     if (past !== undefined) await database.read((sql) => emptySlot(sql, past));
   };
@@ -71,19 +78,19 @@ export async function openNonces({ database, clock, random }: NoncesWorld): Prom
       return encodeBase64url(Buffer.concat([head, seal(key, head)]));
     },
     open: (text) => {
-      const nonce = Buffer.from(decodeBase64url(text, "nonce"));
+      const nonce = Buffer.from(decodeBase64url(text, "the nonce"));
       if (nonce.length !== headLength + sealLength) return undefined;
       const head = nonce.subarray(0, headLength);
       const key = keys.find(({ id }) => id === head[0]);
       if (!key || !timingSafeEqual(seal(key, head), nonce.subarray(headLength))) return undefined;
       const mintedMs = head.readUInt32BE(5) * 1000;
       const age = clock.now().getTime() - mintedMs;
-      if (age > lifeMs || age < -skewMs || !head.subarray(1, 5).equals(epoch)) return undefined;
-      return { slot: slotAt(mintedMs), epoch, nonce: head };
+      const minted = head.subarray(1, 5);
+      if (age > lifeMs || age < -skewMs || over.has(hex(minted))) return undefined;
+      return { slot: slotAt(mintedMs), epoch: minted, nonce: head };
     },
     sawEpoch: async (seen) => {
-      if (seen && Buffer.from(seen).equals(epoch)) return;
-      epoch = seen ?? (await database.read((sql) => holdEpoch(sql, random.bytes(4))));
+      turnTo(seen ?? (await database.read((sql) => holdEpoch(sql, random.bytes(4)))));
     },
     refresh,
   };
@@ -99,8 +106,15 @@ function slotAt(timeMs: number): 0 | 1 | 2 {
   return ([0, 1, 2] as const)[Math.floor(timeMs / hourMs) % 3] ?? 0;
 }
 
-/** The slot of the hour before the last one, once all of its nonces are past their life on every instance's clock. */
+/**
+ * The slot of the hour before the last one, which is that of the next: once its nonces are past their life on every instance's clock, and
+ * before any instance's clock is in the next hour.
+ */
 function pastSlot(now: Date): 0 | 1 | 2 | undefined {
   const intoHour = now.getTime() % hourMs;
-  return intoHour < skewMs ? undefined : slotAt(now.getTime() - 2 * hourMs);
+  return intoHour < skewMs || intoHour >= hourMs - skewMs ? undefined : slotAt(now.getTime() - 2 * hourMs);
+}
+
+function hex(octets: Uint8Array): string {
+  return Buffer.from(octets).toString("hex");
 }

@@ -1,7 +1,7 @@
 import type { Sql } from "../database/connection.ts";
 import type { Limit } from "./directory.ts";
 
-/** Takes one out of the bucket, as far as it has refilled by `now`. @returns false when it holds less than one. */
+/** Takes one out of the bucket, as far as it has refilled by `now`. @returns false when it holds less than one, but for what rounding takes. */
 export async function takeFromBucket(sql: Sql, key: string, { count, seconds }: Limit, now: Date): Promise<boolean> {
   const time = now.toISOString();
   const result = await sql`
@@ -10,7 +10,7 @@ export async function takeFromBucket(sql: Sql, key: string, { count, seconds }: 
       tokens = least(${count}::double precision, b.tokens
         + greatest(0, extract(epoch from ${time}::timestamptz - b.refilled_at)) * ${count / seconds}::double precision) - 1,
       refilled_at = greatest(b.refilled_at, ${time}::timestamptz)
-    where b.tokens + greatest(0, extract(epoch from ${time}::timestamptz - b.refilled_at)) * ${count / seconds}::double precision >= 1`;
+    where b.tokens + greatest(0, extract(epoch from ${time}::timestamptz - b.refilled_at)) * ${count / seconds}::double precision >= ${1 - 1e-9}`;
   return result.count === 1;
 }
 

@@ -1,6 +1,8 @@
+import { createHash } from "node:crypto";
 import type { Database } from "../database/connect.ts";
 import { Fault } from "../fault.ts";
 import type { Clock } from "../ports/clock.ts";
+import { ipOctets, ipText } from "../pki/ip-address.ts";
 import type { Limit } from "./directory.ts";
 import { takeFromBucket } from "./rate-store.ts";
 
@@ -36,27 +38,36 @@ const sentences: Readonly<Record<Limited["what"], string>> = {
   certificate: "this account has got too many certificates for these names",
 };
 
+/** What is limited, and a hash of whose it is: a hundred names are longer than the key of an index may be. */
 function keyOf(limited: Limited): string {
+  const digest = createHash("sha256")
+    .update(JSON.stringify(ownerOf(limited)))
+    .digest("base64url");
+  return `${limited.what} ${digest}`;
+}
+
+function ownerOf(limited: Limited): readonly string[] {
   switch (limited.what) {
     case "newAccount":
-      return JSON.stringify([limited.what, network(limited.address)]);
+      return [network(limited.address)];
     case "newOrder":
-      return JSON.stringify([limited.what, limited.account]);
+      return [limited.account];
     case "failedValidation":
-      return JSON.stringify([limited.what, limited.account, limited.name]);
+      return [limited.account, limited.name];
     case "certificate":
-      return JSON.stringify([limited.what, limited.account, limited.names]);
+      return [limited.account, limited.names];
     default:
       return limited satisfies never;
   }
 }
 
-/** An IPv4 address as it is; of an IPv6 address its /48. `address` is canonical. */
+/** An IPv4 address, mapped or not, as it is; of an IPv6 address its /48, all of which one customer has (RFC 6177 §2). */
 function network(address: string): string {
-  if (!address.includes(":")) return address;
-  const [head = "", tail] = address.split("::");
-  const groups = head === "" ? [] : head.split(":");
-  const missing = tail === undefined ? 0 : 8 - groups.length - (tail === "" ? 0 : tail.split(":").length);
-  const whole = [...groups, ...Array<string>(missing).fill("0"), ...(tail ? tail.split(":") : [])];
-  return `${whole.slice(0, 3).join(":")}::/48`;
+  const octets = ipOctets(address);
+  const hex = octets && Buffer.from(octets).toString("hex");
+  if (octets?.length !== 16 || hex === undefined) return address;
+  return hex.startsWith(mapped) ? (ipText(octets.subarray(12)) ?? address) : hex.slice(0, 12);
 }
+
+/** @see RFC 4291 §2.5.5.2 */
+const mapped = "00000000000000000000ffff";

@@ -3,7 +3,7 @@ import { renewalWindow } from "../ca/renewal-window.ts";
 import { Fault } from "../fault.ts";
 import { type Account, principalOf } from "./account.ts";
 import type { Acme } from "./acme.ts";
-import { parseCertificateId } from "./certificate-id.ts";
+import { type CertificateId, parseCertificateId } from "./certificate-id.ts";
 import type { Identifier } from "./problem.ts";
 
 /** The certificate that an order is to replace, and whether its renewal is due. */
@@ -23,7 +23,7 @@ export async function judgeReplacement(
   identifiers: readonly Identifier[],
   replaces: string,
 ): Promise<Replacement | undefined> {
-  const { authority, serial } = parseCertificateId(acme, replaces);
+  const { authority, serial } = namedBy(acme, replaces);
   const certificate = authority === undefined ? undefined : await readStoredCertificate(acme.ca, authority, serial);
   if (!certificate) return undefined;
   if (certificate.principal !== principalOf(account).id) {
@@ -34,4 +34,13 @@ export async function judgeReplacement(
   const now = acme.clock.now();
   const { start } = renewalWindow({ ...certificate, revoked: certificate.status === "revoked" }, now);
   return { certificate: { authority: certificate.authority, serial, notAfter: certificate.notAfter }, inWindow: start <= now };
+}
+
+/** Every refusal says `replaces`: by that word clients know that they may order again without it. */
+function namedBy(acme: Acme, replaces: string): CertificateId {
+  try {
+    return parseCertificateId(acme, replaces);
+  } catch (error) {
+    throw error instanceof Fault ? new Fault(error.code, `replaces: ${error.detail}`, { cause: error }) : error;
+  }
 }

@@ -8,7 +8,6 @@ import { parseCertificate } from "../pki/certificate.ts";
 import { type Account, principalOf } from "./account.ts";
 import type { Acme } from "./acme.ts";
 import { readAuthorizedIdentifiers } from "./authorization-store.ts";
-import type { Directory } from "./directory.ts";
 
 /** Who asks: an account, or whoever holds the certificate's own key. */
 export type Revoker = { readonly account: Account } | { readonly key: AccountKey };
@@ -24,13 +23,7 @@ const maximumOctets = 65_536;
  * @throws Fault `malformed` for a certificate that is none, `notFound` for one that is not ours; `badRevocationReason`; `unauthorized` for
  *   anybody else, and for a certificate that has expired; `alreadyRevoked`.
  */
-export async function revokeCertificate(
-  acme: Acme,
-  directory: Directory,
-  by: Revoker,
-  payload: JsonObject,
-  requestId: string,
-): Promise<void> {
+export async function revokeCertificate(acme: Acme, by: Revoker, payload: JsonObject, requestId: string): Promise<void> {
   const certificate = await ourCertificate(acme, payload["certificate"]);
   const reason = readReason(payload["reason"]);
   const right = await rightOf(acme, by, certificate);
@@ -39,12 +32,12 @@ export async function revokeCertificate(
   if (right === "names" && reason === keyCompromise) {
     throw new Fault("badRevocationReason", "keyCompromise is for the certificate's own account or key to say");
   }
-  const principal = "account" in by ? principalOf(by.account) : { id: `acme:key:${by.key.thumbprint}`, namespace: directory.namespace };
   const revoked = await revoke(acme.ca, {
     authority: certificate.authority,
     serial: Buffer.from(certificate.serial, "hex"),
     reason,
-    principal,
+    // Whoever holds the certificate's key is nobody that we know.
+    principal: "account" in by ? principalOf(by.account).id : `acme:key:${by.key.thumbprint}`,
     requestId,
     provenKey: right === "key" ? Buffer.from(certificate.spkiSha256, "hex") : undefined,
   });

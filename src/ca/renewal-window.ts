@@ -20,18 +20,20 @@ const shortLifeMs = 10 * dayMs;
 
 /**
  * When to renew: the one answer for ACME (RFC 9773 §4.2) and agents. A workload's certificate from half of its life to two thirds; another
- * around two thirds of it, or around half when it lives less than ten days, one percent to either side, and never before it was issued:
- * a client that sees an open window renews at once. The window of a revoked certificate is past.
+ * around two thirds of it, or around half when it lives less than ten days, one percent to either side. Of one that was issued when that
+ * had begun, from half of what was left to two thirds: a client that sees an open window at once would renew for ever. The window of a
+ * revoked certificate is past.
  */
 export function renewalWindow(certificate: Renewable, now: Date): RenewalWindow {
   if (certificate.revoked) return between(now.getTime() - 3_600_000, now.getTime() - 1_800_000);
   const issuedMs = certificate.issuedAt.getTime();
-  const [startMs, endMs] = workloadProfiles.has(certificate.profile) ? workloadWindow(certificate) : usualWindow(certificate);
-  const notSooner = Math.max(startMs, issuedMs + 1_000);
-  return between(notSooner, Math.max(endMs, notSooner + 1_000));
+  const usual = usualWindow(certificate);
+  const [startMs, endMs] = workloadProfiles.has(certificate.profile) || usual[0] <= issuedMs ? restOfLife(certificate) : usual;
+  return between(Math.max(startMs, issuedMs + 1_000), endMs);
 }
 
-function workloadWindow({ issuedAt, notAfter }: Renewable): [number, number] {
+/** From half of the time between issuance and the end to two thirds. */
+function restOfLife({ issuedAt, notAfter }: Renewable): [number, number] {
   const lifeMs = notAfter.getTime() - issuedAt.getTime();
   return [issuedAt.getTime() + lifeMs / 2, issuedAt.getTime() + (lifeMs * 2) / 3];
 }

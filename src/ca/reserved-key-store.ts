@@ -1,26 +1,57 @@
+import type { Sql } from "../database/connection.ts";
 import type { Tx } from "../database/connect.ts";
 
-/** A key that is to stay out of certificates. `spkiSha256` is 32 octets. */
-export type ReservedKey = {
-  readonly spkiSha256: Uint8Array;
-  readonly kind: "account" | "compromised";
-  readonly reservedAt: Date;
-};
+/**
+ * Keeps a key out of certificates from now on because it is an account's, in the transaction that gives it to the account.
+ * @param key.spki DER SubjectPublicKeyInfo, with its SHA-256, 32 octets.
+ * @returns false when the key is reserved for something else, or stands in a certificate or in what is being signed: the transaction must
+ *   then be undone (RFC 8555 §11.1).
+ */
+export async function reserveAccountKey(
+  { sql }: Tx,
+  { spki, spkiSha256 }: { readonly spki: Uint8Array; readonly spkiSha256: Uint8Array },
+  reservedAt: Date,
+): Promise<boolean> {
+  const made = await sql`
+    insert into reserved_key (spki_sha256, kind, reserved_at) values (${spkiSha256}, 'account', ${reservedAt.toISOString()})
+    on conflict do nothing`;
+  // Statements of their own: they see what the insertion waited for.
+  if (made.count === 0) return (await readKind(sql, spkiSha256)) === "account";
+  const [row] = await sql<{ certified: boolean }[]>`
+    select exists (select from certificate where spki_sha256 = ${spkiSha256}) or exists (
+      select from issuance i left join certificate c using (authority, serial)
+      where c.serial is null and i.created_at >= (select settled_before from settlement) and position(${spki}::bytea in i.tbs) > 0) as certified`;
+  return row?.certified === false;
+}
 
 /**
- * Keeps a key out of certificates from now on, in the transaction of the act that needs it.
- * @returns false, and nothing is reserved, when the key is reserved for something else, or is to be an account's and stands in a
- *   certificate (RFC 8555 §11.1).
+ * Keeps a key out of certificates for good because somebody has shown that they hold it and says that it is compromised. Until the
+ * transaction ends nobody else revokes the certificates of this key.
+ * @returns whether it was not known as compromised before.
  */
-export async function reserveKey({ sql }: Tx, { spkiSha256, kind, reservedAt }: ReservedKey): Promise<boolean> {
-  const [row] = await sql<{ reserved: boolean }[]>`
-    with made as (
-      insert into reserved_key (spki_sha256, kind, reserved_at)
-      select ${spkiSha256}, ${kind}, ${reservedAt.toISOString()}
-      where ${kind} <> 'account' or not exists (select from certificate where spki_sha256 = ${spkiSha256})
-      on conflict do nothing
-      returning kind
-    )
-    select exists (select from made) or exists (select from reserved_key where spki_sha256 = ${spkiSha256} and kind = ${kind}) as reserved`;
-  return row?.reserved ?? false;
+export async function blockKey({ sql }: Tx, spkiSha256: Uint8Array, reservedAt: Date): Promise<boolean> {
+  const made = await sql`
+    insert into reserved_key (spki_sha256, kind, reserved_at) values (${spkiSha256}, 'compromised', ${reservedAt.toISOString()})
+    on conflict do nothing`;
+  if (made.count === 1) return true;
+  await sql`select from reserved_key where spki_sha256 = ${spkiSha256} for update`;
+  const changed = await sql`
+    update reserved_key set kind = 'compromised', reserved_at = ${reservedAt.toISOString()} where spki_sha256 = ${spkiSha256} and kind = 'account'`;
+  return changed.count === 1;
+}
+
+/** Keys known as compromised, 32 octets each, that certificates still stand for which have neither ended nor been revoked; `limit` at most. */
+export async function listBlockedKeysInUse(sql: Sql, now: Date, limit: number): Promise<Uint8Array[]> {
+  const rows = await sql<{ spkiSha256: Uint8Array }[]>`
+    select k.spki_sha256 as "spkiSha256" from reserved_key k
+    where k.kind = 'compromised' and exists (
+      select from certificate c left join revocation r using (authority, serial)
+      where c.spki_sha256 = k.spki_sha256 and c.certificate is not null and c.not_after >= ${now.toISOString()} and r.serial is null)
+    limit ${limit}`;
+  return rows.map(({ spkiSha256 }) => spkiSha256);
+}
+
+async function readKind(sql: Sql, spkiSha256: Uint8Array): Promise<string | undefined> {
+  const [row] = await sql<{ kind: string }[]>`select kind from reserved_key where spki_sha256 = ${spkiSha256}`;
+  return row?.kind;
 }

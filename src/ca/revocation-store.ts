@@ -4,28 +4,48 @@ import type { Tx } from "../database/connect.ts";
 /** A revocation as it is recorded, once. `reason` is a CRLReason (RFC 5280 §5.3.1). */
 export type RevocationRow = { readonly authority: string; readonly serial: Uint8Array; readonly revokedAt: Date; readonly reason: number };
 
-/** Revokes a certificate. @returns false when it was revoked before. */
-export async function recordRevocation({ sql }: Tx, { authority, serial, revokedAt, reason }: RevocationRow): Promise<boolean> {
-  const result = await sql`
-    insert into revocation (authority, serial, revoked_at, reason, not_after)
-    select authority, serial, ${revokedAt.toISOString()}::timestamptz, ${reason}::smallint, not_after
-    from certificate where authority = ${authority} and serial = ${serial}
-    on conflict do nothing`;
-  return result.count === 1;
+/** A certificate that was revoked; `serial` in lower-case hex. */
+export type RevokedCertificate = { readonly authority: string; readonly serial: string; readonly namespace: string };
+
+/** Revokes a certificate. @returns undefined when it was revoked before, or there is none. */
+export async function recordRevocation(
+  { sql }: Tx,
+  { authority, serial, revokedAt, reason }: RevocationRow,
+): Promise<RevokedCertificate | undefined> {
+  const [row] = await sql<RevokedCertificate[]>`
+    with revoked as (
+      insert into revocation (authority, serial, revoked_at, reason, not_after)
+      select authority, serial, ${revokedAt.toISOString()}::timestamptz, ${reason}::smallint, not_after
+      from certificate where authority = ${authority} and serial = ${serial}
+      on conflict do nothing
+      returning authority, serial
+    )
+    select authority, encode(serial, 'hex') as serial, namespace from certificate join revoked using (authority, serial)`;
+  return row;
 }
 
-/** Revokes every certificate of a key that has neither ended nor been revoked. @returns how many. */
+/** Revokes certificates of a key that have neither ended nor been revoked, `limit` at most. @returns which. */
 export async function recordRevocationsOfKey(
   { sql }: Tx,
-  { spkiSha256, revokedAt, reason }: Pick<RevocationRow, "revokedAt" | "reason"> & { readonly spkiSha256: Uint8Array },
-): Promise<number> {
+  {
+    spkiSha256,
+    revokedAt,
+    reason,
+    limit,
+  }: Pick<RevocationRow, "revokedAt" | "reason"> & { readonly spkiSha256: Uint8Array; readonly limit: number },
+): Promise<RevokedCertificate[]> {
   const time = revokedAt.toISOString();
-  const result = await sql`
-    insert into revocation (authority, serial, revoked_at, reason, not_after)
-    select authority, serial, ${time}::timestamptz, ${reason}::smallint, not_after
-    from certificate where spki_sha256 = ${spkiSha256} and certificate is not null and not_after >= ${time}::timestamptz
-    on conflict do nothing`;
-  return result.count;
+  return await sql<RevokedCertificate[]>`
+    with revoked as (
+      insert into revocation (authority, serial, revoked_at, reason, not_after)
+      select c.authority, c.serial, ${time}::timestamptz, ${reason}::smallint, c.not_after
+      from certificate c left join revocation r using (authority, serial)
+      where c.spki_sha256 = ${spkiSha256} and c.certificate is not null and c.not_after >= ${time}::timestamptz and r.serial is null
+      order by c.authority, c.serial limit ${limit}
+      on conflict do nothing
+      returning authority, serial
+    )
+    select authority, encode(serial, 'hex') as serial, namespace from certificate join revoked using (authority, serial)`;
 }
 
 /** When and why a certificate was revoked. */

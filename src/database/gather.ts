@@ -2,7 +2,8 @@ import { setImmediate } from "node:timers/promises";
 
 /**
  * Lets concurrent callers share one statement: what is asked while one is in flight goes with the next. `ask` gives an answer for each
- * question, in their order. When it throws, each of its callers is rejected with that.
+ * question, in their order. When it throws, each of its callers is rejected with that, and where it took long to throw, so is whoever
+ * waited through it: of a database that does not answer nobody waits longer than one deadline.
  */
 export function gather<Question, Answer>({
   maximum = 64,
@@ -19,6 +20,7 @@ export function gather<Question, Answer>({
       // Whoever runs in this turn of the loop still comes along.
       await setImmediate();
       const batch = queue.splice(0, maximum);
+      const startedAt = performance.now();
       try {
         const answers = await ask(batch.map(({ question }) => question));
         for (const [index, { resolve, reject }] of batch.entries()) {
@@ -27,7 +29,8 @@ export function gather<Question, Answer>({
           else resolve(answer);
         }
       } catch (cause) {
-        for (const { reject } of batch) reject(cause);
+        const waited = performance.now() - startedAt > longFailureMs ? queue.splice(0) : [];
+        for (const { reject } of [...batch, ...waited]) reject(cause);
       }
     }
     running = false;
@@ -41,3 +44,5 @@ export function gather<Question, Answer>({
       void run();
     });
 }
+
+const longFailureMs = 1000;

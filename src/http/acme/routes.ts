@@ -169,8 +169,8 @@ const revokeCertRoute: Route = {
   post: {
     signer: "either",
     payload: "object",
-    handle: async ({ acme }, { directory, requestId }, signed) => {
-      await revokeCertificate(acme, directory, signed.signer, objectOf(signed), requestId);
+    handle: async ({ acme }, { requestId }, signed) => {
+      await revokeCertificate(acme, signed.signer, objectOf(signed), requestId);
       return { status: 200, empty: true };
     },
   },
