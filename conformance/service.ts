@@ -22,6 +22,8 @@ export type Service = AsyncDisposable & {
   readonly rootFile: string;
   readonly tokenFile: string;
   readonly environment: NodeJS.ProcessEnv;
+  /** The last of what it wrote, its log included. */
+  log(): string;
 };
 
 /** An answer of the REST interface. */
@@ -60,7 +62,7 @@ export async function startService(settings: Readonly<Record<string, string>> = 
     stdio: ["ignore", "pipe", "pipe"],
   });
   const log: string[] = [];
-  const remember = (chunk: Buffer): void => void log.splice(0, Math.max(0, log.push(chunk.toString()) - 200));
+  const remember = (chunk: Buffer): void => void log.splice(0, Math.max(0, log.push(chunk.toString()) - 2000));
   child.stdout.on("data", remember);
   child.stderr.on("data", remember);
   const ended = once(child, "exit");
@@ -76,6 +78,7 @@ export async function startService(settings: Readonly<Record<string, string>> = 
     rootFile: join(dataDirectory, "root.pem"),
     tokenFile: join(dataDirectory, "admin.token"),
     environment,
+    log: () => log.join(""),
     async [Symbol.asyncDispose]() {
       const kill = setTimeout(() => child.kill("SIGKILL"), 20_000);
       child.kill("SIGTERM");

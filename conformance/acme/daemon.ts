@@ -7,6 +7,8 @@ export type Daemon = AsyncDisposable & {
   readonly processId: number;
   /** Its last words, both streams. */
   log(): string;
+  /** Whether it has ended by itself, or could not be started. */
+  ended(): boolean;
 };
 
 /** Starts `program` in the foreground. Disposal ends it with SIGTERM, and with SIGKILL after 10 s. */
@@ -20,6 +22,7 @@ export function startDaemon(program: string, parameters: readonly string[], envi
   const ended = once(child, "close").catch(() => undefined);
   return {
     processId: child.pid ?? 0,
+    ended: () => child.pid === undefined || child.exitCode !== null || child.signalCode !== null,
     log: () => words.join("").slice(-4000),
     async [Symbol.asyncDispose]() {
       if (child.pid === undefined) return;
@@ -44,9 +47,14 @@ export async function until(what: string, attempt: () => Promise<string>, limitS
   throw new Error(`not within ${limitSeconds} s: ${what}. ${last}`.trim());
 }
 
-/** Resolves when somebody listens on `port` of `address`. */
-export async function listening(port: number, address: string): Promise<void> {
-  await until(`somebody listens on port ${port} of ${address}`, () => isOpen(port, address));
+/**
+ * Resolves when somebody listens on `port` of `address`.
+ * @throws Error with the last words of `daemon` when that ends before, or after half a minute.
+ */
+export async function listening(port: number, address: string, daemon: Daemon): Promise<void> {
+  const state = (): Promise<string> => (daemon.ended() ? Promise.resolve("ended") : isOpen(port, address));
+  const found = await until(`somebody listens on port ${port} of ${address}`, state).catch(String);
+  if (found !== "open") throw new Error(`${found}: ${daemon.log()}`);
 }
 
 function isOpen(port: number, address: string): Promise<string> {

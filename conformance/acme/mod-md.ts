@@ -1,7 +1,6 @@
 import { existsSync } from "node:fs";
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { outputOf } from "../execute.ts";
 import type { Ability } from "./ability.ts";
 import type { Client, Obtained, Walk } from "./client.ts";
 import { listening, startDaemon, until } from "./daemon.ts";
@@ -35,18 +34,17 @@ async function walkWith(walk: Walk): Promise<void> {
 async function obtain(walk: Walk, label: string, names: readonly string[], settings: readonly string[]): Promise<Obtained> {
   const directory = join(walk.home, label);
   await mkdir(join(directory, "md"), { recursive: true });
-  await outputOf("chmod", ["755", directory]);
   const file = join(directory, "httpd.conf");
   await writeFile(file, configuration(walk, directory, names, settings));
   await using server = startDaemon("apache2", ["-d", directory, "-f", file, "-DFOREGROUND"]);
-  await listening(80, walk.address);
-  const staged = join(directory, "md", "staging", names[0] ?? "", "pubcert-secp256r1.pem");
-  const certificate = join(directory, "md", "domains", names[0] ?? "", "pubcert-secp256r1.pem");
+  await listening(80, walk.address, server);
+  const staged = join(directory, "md", "staging", names[0] ?? "", "pubcert.secp256r1.pem");
+  const certificate = join(directory, "md", "domains", names[0] ?? "", "pubcert.secp256r1.pem");
   try {
     await until("mod_md obtains a certificate", async () => (existsSync(staged) || existsSync(certificate) ? "there" : ""), 60);
   } catch (error) {
-    const job = await outputOf("sh", ["-c", `cat ${join(directory, "md", "staging")}/*/job.json`]).catch(String);
-    throw new Error(`${String(error)} ${server.log().slice(-600)} ${job.slice(-600)}`);
+    const log = await readFile(join(directory, "error.log"), "utf8");
+    throw new Error(`${String(error)} ${log.slice(-1500)}`, { cause: error });
   }
   // The new certificate is taken up by a graceful restart alone.
   await until("mod_md serves it", async () => {
@@ -62,14 +60,14 @@ function configuration({ stage, address }: Walk, directory: string, names: reado
     .filter((name) => existsSync(join(moduleDirectory, `mod_${name}.so`)))
     .map((name) => `LoadModule ${name}_module ${moduleDirectory}/mod_${name}.so`);
   return `ServerRoot ${directory}
-ServerName ${names[0]}
+ServerName ${names[0]?.replace("*", "any")}
 ${load.join("\n")}
-User root
-Group root
+User www-data
+Group www-data
 PidFile ${directory}/httpd.pid
 DefaultRuntimeDir ${directory}
 Mutex file:${directory} default
-ErrorLog /dev/stderr
+ErrorLog ${directory}/error.log
 LogLevel warn md:info
 Listen ${address}:80
 Listen ${address}:443
@@ -79,6 +77,7 @@ MDCACertificateFile ${stage.server.transportRoots}
 MDCertificateAgreement accepted
 MDContactEmail mod-md@acme.test
 MDPrivateKeys secp256r1
+Protocols http/1.1 acme-tls/1
 MDRetryDelay 5s
 ${settings.join("\n")}
 MDomain ${names.join(" ")} manual

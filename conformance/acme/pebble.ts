@@ -16,10 +16,8 @@ export async function startPebble(program: string, directory: string, nonceRejec
   await outputOf("openssl", ["req", "-x509", ...key("ca.key"), "-subj", "/CN=Transport", "-days", "2", "-out", file("ca.pem")]);
   const signer = ["-CA", file("ca.pem"), "-CAkey", file("ca.key")];
   const leaf = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"];
-  await outputOf("openssl", [
-    ...["req", "-x509", ...key("tls.key"), "-subj", "/CN=localhost", "-days", "1"],
-    ...[...signer, ...leaf, "-out", file("tls.pem")],
-  ]);
+  const subject = ["-subj", "/CN=localhost", "-days", "1", "-out", file("tls.pem")];
+  await outputOf("openssl", ["req", "-x509", ...key("tls.key"), ...subject, ...signer, ...leaf]);
   const macKeys = Array.from({ length: 40 }, (_, index) => [`kid-${index}`, randomBytes(32).toString("base64url")] as const);
   const pebble = {
     listenAddress: "127.0.0.1:14000",
