@@ -42,6 +42,8 @@ export type FrameFromValidator =
   | { readonly frame: "outcome"; readonly id: number; readonly outcome: Outcome<Answers[Question["kind"]]> }
   /** Nothing was found out, through no fault of the other side. */
   | { readonly frame: "unavailable"; readonly id: number; readonly detail: string }
+  /** A bug: where it is, without what was read. */
+  | { readonly frame: "failed"; readonly where: string }
   | { readonly frame: "refused"; readonly host: string; readonly address: string; readonly class: string };
 
 /**
@@ -92,5 +94,6 @@ const frameSchema: z.ZodType<FrameFromValidator> = z.union([
   z.strictObject({ frame: z.literal("opened") }),
   z.strictObject({ frame: z.literal("outcome"), id: z.int(), outcome: outcomeSchema }),
   z.strictObject({ frame: z.literal("unavailable"), id: z.int(), detail: text }),
+  z.strictObject({ frame: z.literal("failed"), where: text }),
   z.strictObject({ frame: z.literal("refused"), host: text, address: text, class: text }),
 ]);

@@ -79,10 +79,12 @@ export class ValidatorSupervisor {
       return false;
     }
     return new Promise((resolve) => {
+      let opened = false;
       const late = setTimeout(() => child.kill("SIGKILL"), openDeadlineMs);
       const ended = () => {
         clearTimeout(late);
         resolve(false);
+        if (!opened) this.#events.tell("error", "validator.ended", { cause: "it ended before it was ready" });
         this.#ended(child);
       };
       child.once("exit", ended);
@@ -94,6 +96,7 @@ export class ValidatorSupervisor {
         const frame = readFrame(message);
         if (frame?.frame === "opened") {
           clearTimeout(late);
+          opened = true;
           this.#opened();
           resolve(true);
         } else this.#received(child, frame);
@@ -115,7 +118,8 @@ export class ValidatorSupervisor {
     if (frame === undefined) this.kill("it sent what is no frame");
     else if (frame.frame === "refused") {
       this.#events.tell("warn", "validator.refused", { host: frame.host, address: frame.address, class: frame.class });
-    } else {
+    } else if (frame.frame === "failed") this.#events.tell("error", "validator.failed", { where: frame.where });
+    else {
       this.#backoffMs = shortestBackoffMs;
       this.#listener.settled(frame);
     }

@@ -65,12 +65,20 @@ async function serve(
   try {
     send({ frame: "outcome", id, outcome: await answer(prober, question, over.signal) });
   } catch (error) {
-    // A bug met by hostile bytes ends its question, not the others; nothing of it is told, as it may quote them.
+    // A bug met by hostile bytes ends its question, not the others.
+    if (!(error instanceof Fault)) send({ frame: "failed", where: whereOf(error) });
     send({ frame: "unavailable", id, detail: error instanceof Fault ? error.detail : "the validator failed on this question" });
   } finally {
     clearTimeout(timer);
     underWay.delete(over);
   }
+}
+
+/** The kind of an error and the first places it came by. Its message is left out: it may quote what was read. */
+function whereOf(error: unknown): string {
+  if (!(error instanceof Error)) return typeof error;
+  const places = (error.stack ?? "").split("\n").filter((line) => /^ {4}at /.test(line));
+  return [error.name, ...places.slice(0, 4).map((line) => line.trim())].join(" ");
 }
 
 function send(frame: FrameFromValidator): void {

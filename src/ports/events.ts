@@ -37,6 +37,7 @@ export type EventName =
   | "validator.started"
   | "validator.ended"
   | "validator.refused"
+  | "validator.failed"
   | "database.failed"
   | "database.connected"
   | "validation.ended"

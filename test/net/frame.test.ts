@@ -14,6 +14,7 @@ describe("frames of the child are taken", () => {
     { frame: "outcome", id: 1, outcome: { evidence, answer: { protocol: undefined, certificate: new Uint8Array(1000) } } },
     { frame: "outcome", id: 1, outcome: { evidence, failure: { kind: "dns", detail: "no", final: true } } },
     { frame: "unavailable", id: 2, detail: "away" },
+    { frame: "failed", where: "TypeError at read (dns-message.ts:1:1)" },
     { frame: "refused", host: "example.org", address: "127.0.0.1", class: "loopback" },
   ])("%j", (frame) => expect(readFrame(frame)).toEqual(frame));
 });
