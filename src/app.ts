@@ -19,7 +19,7 @@ import { healthKeyName } from "./ca/ceremony.ts";
 import { listCertificates, readCertificate } from "./ca/certificates.ts";
 import { issue } from "./ca/issue.ts";
 import { openAuthorities, requireKeys } from "./ca/open-authorities.ts";
-import { settle } from "./ca/settle.ts";
+import { settle, settleUnfinished } from "./ca/settle.ts";
 import type { Config } from "./config.ts";
 import { readKeyPair } from "./custody/store.ts";
 import { parseDatabaseUrl } from "./database/address.ts";
@@ -228,6 +228,7 @@ function periodicJobs(world: { ca: Ca; acme: Acme; database: Database; renew: ()
   const { ca, acme, database, renew } = world;
   return [
     { name: "settle", everySeconds: 15, act: async () => void (await settle(ca)) },
+    { name: "settle unfinished", everySeconds: 1, act: () => settleUnfinished(ca) },
     { name: "clock", everySeconds: 10, act: async () => ca.timekeeper.compared(await database.clockSkewSeconds()) },
     { name: "service certificate", everySeconds: 60, act: renew },
     { name: "validation", everySeconds: 1, act: () => validateDue(acme) },

@@ -1,3 +1,4 @@
+import type { PendingQuery, Row } from "postgres";
 import type { Tx } from "../database/connect.ts";
 import type { Sql } from "../database/connection.ts";
 import type { Authorization, AuthorizationStatus, Challenge } from "./authorization.ts";
@@ -26,34 +27,47 @@ type AuthorizationColumns = {
   readonly challenges: string;
 };
 
-const authorizationColumns = (sql: Sql, now: string) => sql`
-  a.id, a.account_id as "accountId", a.type, a.value, a.wildcard, a.expires_at as "expiresAt",
-  case when a.status in ('pending', 'valid') and a.expires_at <= ${now}::timestamptz then 'expired' else a.status end as status,
-  coalesce((
-    select jsonb_agg(jsonb_build_object('id', c.id, 'type', c.type, 'token', c.token, 'status', c.status, 'error', c.error,
-      'validated_at', c.validated_at, 'attempts', c.attempts, 'evidence', c.evidence) order by c.position)
-    from acme_challenge c where c.authorization_id = a.id), '[]')::text as challenges
-  from acme_authorization a`;
+/** An authorization, and what else its row holds. */
+type Found<More> = { readonly authorization: Authorization; readonly row: More };
+
+/** Authorizations with their challenges, for queries that ask for more in the same statement: `before` stands before its select, `more` among the columns. */
+export async function readAuthorizations<More>(
+  sql: Sql,
+  now: Date,
+  { before = sql``, more = sql``, where }: { readonly before?: Fragment; readonly more?: Fragment; readonly where: Fragment },
+): Promise<Found<More>[]> {
+  const rows = await sql<(AuthorizationColumns & More)[]>`
+    ${before}
+    select a.id, a.account_id as "accountId", a.type, a.value, a.wildcard, a.expires_at as "expiresAt",
+      case when a.status in ('pending', 'valid') and a.expires_at <= ${now.toISOString()}::timestamptz then 'expired' else a.status end as status,
+      coalesce((
+        select jsonb_agg(jsonb_build_object('id', c.id, 'type', c.type, 'token', c.token, 'status', c.status, 'error', c.error,
+          'validated_at', c.validated_at, 'attempts', c.attempts, 'evidence', c.evidence) order by c.position)
+        from acme_challenge c where c.authorization_id = a.id), '[]')::text as challenges ${more}
+    from acme_authorization a where ${where}`;
+  return rows.map((row) => ({ authorization: authorizationOf(row), row }));
+}
+
+type Fragment = PendingQuery<Row[]>;
 
 /** The authorization of this id. */
 export async function readAuthorizationRow(sql: Sql, id: string, now: Date): Promise<Authorization | undefined> {
-  const [row] = await sql<AuthorizationColumns[]>`select ${authorizationColumns(sql, now.toISOString())} where a.id = ${id}`;
-  return row && authorizationOf(row);
+  const [found] = await readAuthorizations(sql, now, { where: sql`a.id = ${id}` });
+  return found?.authorization;
 }
 
 /** The authorization that a challenge is of. */
 export async function readAuthorizationOfChallenge(sql: Sql, challengeId: string, now: Date): Promise<Authorization | undefined> {
-  const [row] = await sql<AuthorizationColumns[]>`
-    select ${authorizationColumns(sql, now.toISOString())} where a.id = (select authorization_id from acme_challenge where id = ${challengeId})`;
-  return row && authorizationOf(row);
+  const where = sql`a.id = (select authorization_id from acme_challenge where id = ${challengeId})`;
+  const [found] = await readAuthorizations(sql, now, { where });
+  return found?.authorization;
 }
 
 /** The authorizations of an order, in the order of its identifiers. */
 export async function readAuthorizationsOfOrder(sql: Sql, orderId: string, now: Date): Promise<Authorization[]> {
-  const rows = await sql<AuthorizationColumns[]>`
-    select ${authorizationColumns(sql, now.toISOString())} join acme_order_authorization oa on oa.authorization_id = a.id
-    where oa.order_id = ${orderId} order by oa.position`;
-  return rows.map(authorizationOf);
+  const position = sql`select oa.position from acme_order_authorization oa where oa.order_id = ${orderId} and oa.authorization_id = a.id`;
+  const found = await readAuthorizations(sql, now, { where: sql`exists (${position}) order by (${position})` });
+  return found.map(({ authorization }) => authorization);
 }
 
 /** Which of these canonical names and addresses the account has valid authorizations for; a wildcard with its `*.`. */
@@ -65,9 +79,10 @@ export async function readAuthorizedIdentifiers(sql: Sql, accountId: string, now
 }
 
 /** Ends an authorization that is pending or valid. @returns false when it is neither, or not the account's. */
-export async function recordAuthorizationEnd({ sql }: Tx, accountId: string, id: string): Promise<boolean> {
+export async function recordAuthorizationEnd({ sql }: Tx, accountId: string, id: string, now: Date): Promise<boolean> {
   const result = await sql`
-    update acme_authorization set status = 'deactivated' where id = ${id} and account_id = ${accountId} and status in ('pending', 'valid')`;
+    update acme_authorization set status = 'deactivated'
+    where id = ${id} and account_id = ${accountId} and status in ('pending', 'valid') and expires_at > ${now.toISOString()}`;
   return result.count === 1;
 }
 

@@ -1,71 +1,109 @@
 import type { Sql } from "../database/connection.ts";
+import { violatedConstraint } from "../database/sqlstate.ts";
+import type { Authorization } from "./authorization.ts";
+import { readAuthorizations } from "./authorization-store.ts";
 import type { ChallengeType } from "./directory.ts";
 import type { Identifier, Problem } from "./problem.ts";
 
-/** A challenge whose turn it is, leased to this instance. */
+/** A challenge whose turn it is, leased to whoever holds `lease`. */
 export type DueChallenge = {
   readonly id: string;
   readonly type: ChallengeType;
   readonly token: string;
   readonly keyAuthorization: string;
+  /** Attempts that found no answer. */
   readonly attempts: number;
   readonly accountId: string;
-  readonly authorizationId: string;
+  readonly directory: string;
   readonly identifier: Identifier;
-  readonly authorizationExpiresAt: Date;
+  readonly lease: string;
 };
 
-type DueColumns = Omit<DueChallenge, "identifier"> & { readonly identifierType: Identifier["type"]; readonly value: string };
+type DueColumns = Omit<DueChallenge, "identifier" | "lease"> & { readonly identifierType: Identifier["type"]; readonly value: string };
 
 const dueColumns = (sql: Sql) => sql`
-  c.id, c.type, c.token, c.key_authorization as "keyAuthorization", c.attempts, a.account_id as "accountId", a.id as "authorizationId",
-  a.type as "identifierType", a.value, a.expires_at as "authorizationExpiresAt"`;
+  c.id, c.type, c.token, c.key_authorization as "keyAuthorization", c.attempts, a.account_id as "accountId", acc.directory,
+  a.type as "identifierType", a.value`;
 
 /** Longer than an attempt and the record of its outcome take. */
-const lease = (sql: Sql) => sql`now() + interval '30 seconds'`;
+const leaseEnd = (sql: Sql) => sql`now() + interval '30 seconds'`;
+
+/** A response to a challenge: whose, and what its validation runs under. */
+export type Response = {
+  readonly id: string;
+  readonly accountId: string;
+  /** Of the account's key at this moment. */
+  readonly thumbprint: string;
+  /** A name of this turn alone: what another turn found cannot be recorded in it. */
+  readonly lease: string;
+  readonly now: Date;
+};
+
+/** What a response led to: the authorization as it stood before it, undefined for none of the account's; and the validation that began. */
+export type Responded = { readonly authorization: Authorization | undefined; readonly begun: DueChallenge | undefined };
 
 /**
- * Begins the validation of a challenge whose response arrived, leased to `node`; undefined when it is not pending, its authorization is not,
- * or another challenge of it is under way. One that waits between two attempts is tried again now, if the last was five seconds ago.
+ * Begins the validation of a challenge whose response arrived; nothing begins when it is not pending, its authorization is not, or another
+ * challenge of it is under way. One that waits between two attempts is tried again now, if the last was five seconds ago.
  */
-export async function beginValidation(
-  sql: Sql,
-  {
-    id,
-    accountId,
-    thumbprint,
-    node,
-    now,
-  }: { readonly id: string; readonly accountId: string; readonly thumbprint: string; readonly node: string; readonly now: Date },
-): Promise<DueChallenge | undefined> {
+export async function beginValidation(sql: Sql, response: Response): Promise<Responded> {
+  try {
+    return await begin(sql, response);
+  } catch (error) {
+    // Of two responses to challenges of one authorization at once the other was first: now it can be seen.
+    if (violatedConstraint(error) !== "acme_challenge_at_work") throw error;
+    return await begin(sql, response);
+  }
+}
+
+async function begin(sql: Sql, { id, accountId, thumbprint, lease, now }: Response): Promise<Responded> {
   const time = now.toISOString();
-  const [row] = await sql<DueColumns[]>`
+  const begun = sql`
     update acme_challenge c set status = 'processing', key_authorization = coalesce(c.key_authorization, c.token || '.' || ${thumbprint}),
-      next_attempt_at = ${time}::timestamptz, attempted_at = ${time}::timestamptz, lease_owner = ${node}, lease_until = ${lease(sql)}
-    from acme_authorization a
+      next_attempt_at = ${time}::timestamptz, attempted_at = ${time}::timestamptz, lease_owner = ${lease}, lease_until = ${leaseEnd(sql)}
+    from acme_authorization a join acme_account acc on acc.id = a.account_id
     where c.id = ${id} and a.id = c.authorization_id and a.account_id = ${accountId} and a.status = 'pending' and a.expires_at > ${time}::timestamptz
       and not exists (select from acme_challenge s where s.authorization_id = a.id and s.id <> c.id and s.status = 'processing')
       and (c.status = 'pending' or c.status = 'processing' and (c.lease_until is null or c.lease_until < now())
         and c.attempted_at <= ${time}::timestamptz - interval '5 seconds')
     returning ${dueColumns(sql)}`;
-  return row && due(row);
+  const [found] = await readAuthorizations<{ begun: string | null }>(sql, now, {
+    before: sql`with begun as (${begun})`,
+    more: sql`, (select to_jsonb(b)::text from begun b) as begun`,
+    where: sql`a.account_id = ${accountId} and a.id = (select authorization_id from acme_challenge where id = ${id})`,
+  });
+  const row = found?.row.begun;
+  return {
+    authorization: found?.authorization,
+    begun: typeof row === "string" ? due(JSON.parse(row) as DueColumns, lease) : undefined, // the query built it
+  };
 }
 
-/** Leases to `node` challenges whose next attempt is due and that nobody is at, up to `limit`. */
+/**
+ * Leases challenges whose next attempt is due and that nobody is at, up to `limit`. Those whose authorization ended or expired meanwhile
+ * are over: they end with `ended`.
+ */
 export async function claimDue(
   sql: Sql,
-  { node, now, limit }: { readonly node: string; readonly now: Date; readonly limit: number },
+  { lease, now, limit, ended }: { readonly lease: string; readonly now: Date; readonly limit: number; readonly ended: Problem },
 ): Promise<DueChallenge[]> {
   const time = now.toISOString();
   const rows = await sql<DueColumns[]>`
-    update acme_challenge c set lease_owner = ${node}, lease_until = ${lease(sql)}, attempted_at = ${time}::timestamptz
-    from acme_authorization a
-    where a.id = c.authorization_id and c.id in (
-      select id from acme_challenge where status = 'processing' and next_attempt_at <= ${time}::timestamptz
-        and (lease_until is null or lease_until < now())
-      order by next_attempt_at limit ${limit} for update skip locked)
+    with due as (
+      select c.id, a.status = 'pending' and a.expires_at > ${time}::timestamptz as alive
+      from acme_challenge c join acme_authorization a on a.id = c.authorization_id
+      where c.status = 'processing' and c.next_attempt_at <= ${time}::timestamptz and (c.lease_until is null or c.lease_until < now())
+      order by c.next_attempt_at limit ${limit} for update of c skip locked
+    ), over as (
+      update acme_challenge c set status = 'invalid', error = ${JSON.stringify(ended)}::text::jsonb, next_attempt_at = null,
+        lease_owner = null, lease_until = null
+      from due where c.id = due.id and not due.alive
+    )
+    update acme_challenge c set lease_owner = ${lease}, lease_until = ${leaseEnd(sql)}, attempted_at = ${time}::timestamptz
+    from due, acme_authorization a join acme_account acc on acc.id = a.account_id
+    where c.id = due.id and due.alive and a.id = c.authorization_id
     returning ${dueColumns(sql)}`;
-  return rows.map(due);
+  return rows.map((row) => due(row, lease));
 }
 
 /** How an attempt ended. */
@@ -76,18 +114,19 @@ export type AttemptOutcome = { readonly evidence: unknown } & (
 );
 
 /** Records the outcome, and with it the end of the authorization's wait. @returns false when the lease was lost. */
-export async function recordOutcome(sql: Sql, id: string, node: string, outcome: AttemptOutcome): Promise<boolean> {
+export async function recordOutcome(sql: Sql, { id, lease }: DueChallenge, outcome: AttemptOutcome): Promise<boolean> {
   const evidence = outcome.evidence === undefined ? null : JSON.stringify(outcome.evidence);
+  const held = sql`id = ${id} and status = 'processing' and lease_owner = ${lease}`;
+  const over = sql`evidence = ${evidence}::text::jsonb, next_attempt_at = null, lease_owner = null, lease_until = null`;
   switch (outcome.outcome) {
     case "valid": {
+      const validatedAt = outcome.validatedAt.toISOString();
       const [row] = await sql<{ ended: boolean }[]>`
         with met as (
-          update acme_challenge set status = 'valid', validated_at = ${outcome.validatedAt.toISOString()}, error = null,
-            evidence = ${evidence}::text::jsonb, next_attempt_at = null, lease_owner = null, lease_until = null
-          where id = ${id} and status = 'processing' and lease_owner = ${node} returning authorization_id
+          update acme_challenge set status = 'valid', validated_at = ${validatedAt}, error = null, ${over} where ${held} returning authorization_id
         ), authorized as (
           update acme_authorization a set status = 'valid', expires_at = ${outcome.expiresAt.toISOString()}
-          from met where a.id = met.authorization_id and a.status = 'pending'
+          from met where a.id = met.authorization_id and a.status = 'pending' and a.expires_at > ${validatedAt}::timestamptz
         )
         select exists (select from met) as ended`;
       return row?.ended ?? false;
@@ -95,9 +134,8 @@ export async function recordOutcome(sql: Sql, id: string, node: string, outcome:
     case "invalid": {
       const [row] = await sql<{ ended: boolean }[]>`
         with failed as (
-          update acme_challenge set status = 'invalid', error = ${JSON.stringify(outcome.error)}::text::jsonb,
-            evidence = ${evidence}::text::jsonb, next_attempt_at = null, lease_owner = null, lease_until = null
-          where id = ${id} and status = 'processing' and lease_owner = ${node} returning authorization_id
+          update acme_challenge set status = 'invalid', error = ${JSON.stringify(outcome.error)}::text::jsonb, ${over}
+          where ${held} returning authorization_id
         ), refused as (
           update acme_authorization a set status = 'invalid' from failed where a.id = failed.authorization_id and a.status = 'pending'
         )
@@ -110,7 +148,7 @@ export async function recordOutcome(sql: Sql, id: string, node: string, outcome:
         update acme_challenge set attempts = attempts + ${outcome.counts ? 1 : 0}, next_attempt_at = ${outcome.nextAttemptAt.toISOString()},
           error = coalesce(${error}::text::jsonb, error), evidence = coalesce(${evidence}::text::jsonb, evidence),
           lease_owner = null, lease_until = null
-        where id = ${id} and status = 'processing' and lease_owner = ${node}`;
+        where ${held}`;
       return result.count === 1;
     }
     default:
@@ -118,6 +156,6 @@ export async function recordOutcome(sql: Sql, id: string, node: string, outcome:
   }
 }
 
-function due({ identifierType, value, ...row }: DueColumns): DueChallenge {
-  return { ...row, identifier: { type: identifierType, value } };
+function due({ identifierType, value, ...row }: DueColumns, lease: string): DueChallenge {
+  return { ...row, identifier: { type: identifierType, value }, lease };
 }

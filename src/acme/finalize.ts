@@ -6,6 +6,7 @@ import { decodeBase64url } from "../jose/base64url.ts";
 import type { JsonObject } from "../jose/json.ts";
 import { type Csr, maximumCsrOctets, parseCsr } from "../pki/csr.ts";
 import { readDer } from "../pki/der.ts";
+import { canonicalIpAddress } from "../pki/general-name.ts";
 import { type Account, principalOf } from "./account.ts";
 import type { Acme } from "./acme.ts";
 import type { Order } from "./order.ts";
@@ -14,14 +15,15 @@ import { readOrder } from "./read-order.ts";
 
 /** How long the answer waits for the certificate; issuance goes on without it. */
 const patienceMs = 5_000;
-const pollMs = 100;
+/** Between looks at an order that is issued elsewhere; together as long. */
+const looksMs = [50, 100, 200, 400, 800, 1_600, 1_850] as const;
 
 /**
  * Issues the certificate of an order that is ready, and gives the order as it is then: `valid`, or `processing` while the signature is not
  * there (RFC 8555 §7.4). However often it is asked, an order is issued once. A request that is refused leaves the order as it was.
  * @returns undefined for another account's order, as for none.
  * @throws Fault `orderNotReady` for an order in another state, after waiting for the end of one that is being issued; `malformed` for a csr
- *   that is none; `badCSR`, `rateLimited`; `hsmUnavailable`, `databaseUnavailable`, `busy` when nothing was begun.
+ *   that is none; `badCSR`, `invalidProfile`, `rateLimited`; `hsmUnavailable`, `databaseUnavailable`, `busy` when nothing was begun.
  */
 export async function finalize(
   acme: Acme,
@@ -32,8 +34,8 @@ export async function finalize(
 ): Promise<Order | undefined> {
   const order = await readOrder(acme, account, orderId);
   if (!order) return undefined;
-  if (order.status === "processing") await awaitEnd(acme, account, order);
-  if (order.status !== "ready") throw notReady(order.status);
+  if (order.status !== "ready") throw notReady(await endOf(acme, account, order));
+  requireProfile(acme, order);
   const csr = await readCsr(payload["csr"]);
   requireNames(csr, order);
   const limits = acme.directories.get(account.directory)?.limits;
@@ -50,21 +52,24 @@ export async function finalize(
     publicKey: csr.publicKey,
     notBefore: order.notBefore,
     notAfter: order.notAfter,
+    credential: account.key.thumbprint,
   });
   return await outcome(acme, account, order, issuing);
 }
 
 async function outcome(acme: Acme, account: Account, order: Order, issuing: Promise<Issued>): Promise<Order> {
+  const patience = new AbortController();
   let issued: Issued | undefined;
   try {
-    issued = await Promise.race([issuing, wait(patienceMs, undefined)]);
+    issued = await Promise.race([issuing, wait(patienceMs, undefined, patience)]);
   } catch (error) {
     return await afterFailure(acme, account, order, error);
+  } finally {
+    patience.abort();
   }
   if (issued === undefined) {
-    issuing.catch((error: unknown) => acme.events.tell("warn", "issuance.refused", { order: order.id, error: String(error) }));
-    const now = await readOrder(acme, account, order.id);
-    return now && now.status !== "ready" ? now : { ...order, status: "processing" };
+    issuing.catch((cause: unknown) => acme.events.tell("warn", "issuance.refused", { order: order.id, cause }));
+    return await afterFailure(acme, account, order, new Fault("busy", "the certificate is not there yet; look at the order again"));
   }
   // Another request for the same order was first: this one came too late, though it waited for the end.
   if (issued.repeated) throw notReady("valid");
@@ -72,29 +77,44 @@ async function outcome(acme: Acme, account: Account, order: Order, issuing: Prom
   return { ...order, status: "valid", certificate: { authority, serial } };
 }
 
-const passing: ReadonlySet<FaultCode> = new Set(["hsmUnavailable", "databaseUnavailable", "busy"]);
+/** Refusals of what was asked: nothing was begun. Everything else may have failed behind the intent. */
+const refusals: ReadonlyMap<FaultCode, FaultCode> = new Map<FaultCode, FaultCode>([
+  ["badCSR", "badCSR"],
+  ["lifetimeOutOfRange", "badCSR"],
+  ["lintRefused", "badCSR"],
+]);
 
 /** What a failed issuance means to the client: an order that was begun is `processing`, whatever went wrong after that. */
 async function afterFailure(acme: Acme, account: Account, order: Order, error: unknown): Promise<Order> {
-  if (!(error instanceof Fault)) throw error;
-  if (error.code === "idempotencyMismatch") throw notReady("valid or processing");
-  if (error.code === "lifetimeOutOfRange" || error.code === "lintRefused") throw new Fault("badCSR", error.detail, { cause: error });
-  if (!passing.has(error.code) && error.code !== "policyDenied") throw error;
+  const refusal = error instanceof Fault ? refusals.get(error.code) : undefined;
+  if (error instanceof Fault && refusal !== undefined) throw new Fault(refusal, error.detail, { cause: error });
   const now = await readOrder(acme, account, order.id);
-  if (now && passing.has(error.code) && (now.status === "processing" || now.status === "valid")) return now;
-  if (error.code === "policyDenied" && now && now.status !== "ready") throw notReady(now.status);
+  if (error instanceof Fault && (error.code === "idempotencyMismatch" || error.code === "policyDenied")) {
+    // Another CSR was first, or the order, its account or an authorization ended meanwhile.
+    throw now && now.status !== "ready" ? notReady(now.status) : error;
+  }
+  if (now?.status === "processing" || now?.status === "valid") return now;
   throw error;
 }
 
-async function awaitEnd(acme: Acme, account: Account, order: Order): Promise<void> {
-  for (let waitedMs = 0; waitedMs < patienceMs; waitedMs += pollMs) {
-    await wait(pollMs);
-    if ((await readOrder(acme, account, order.id))?.status !== "processing") return;
+/** The status of an order that is not ready; of one that is being issued the one it ends with, if it does in time. */
+async function endOf(acme: Acme, account: Account, order: Order): Promise<string> {
+  let { status } = order;
+  for (const pauseMs of looksMs) {
+    if (status !== "processing") break;
+    await wait(pauseMs);
+    status = (await readOrder(acme, account, order.id))?.status ?? status;
   }
+  return status;
 }
 
 function notReady(status: string): Fault {
   return new Fault("orderNotReady", `the order is ${status}; it is finalized while it is ready, and once`);
+}
+
+/** Configuration may have changed since the order was made. @see draft-ietf-acme-profiles §4 */
+function requireProfile({ ca }: Acme, { profile }: Order): void {
+  if (!ca.profiles.has(profile)) throw new Fault("invalidProfile", `the profile ${profile} of the order is served no more: order again`);
 }
 
 async function readCsr(value: JsonObject[string] | undefined): Promise<Csr> {
@@ -103,15 +123,21 @@ async function readCsr(value: JsonObject[string] | undefined): Promise<Csr> {
   const der = decodeBase64url(value, "csr");
   // What is no DER is malformed; what is no request that we take is a bad CSR.
   readDer(der, "csr");
-  return await parseCsr(der, "added");
+  const csr = await parseCsr(der, "added");
+  if (csr.asksForAuthority) throw new Fault("badCSR", "basicConstraints of the CSR asks for a certificate of an authority");
+  const address = csr.commonNames.find((text) => canonicalIpAddress(text) !== undefined);
+  if (address !== undefined) throw new Fault("badCSR", `the CN is ${address}: an address stands in subjectAltName alone`);
+  return csr;
 }
 
 /** @see RFC 8555 §7.4: the CSR asks for the exact set of identifiers of the order */
 function requireNames({ names }: Csr, { identifiers }: Order): void {
-  const text = (all: readonly { readonly type: string; readonly value: string }[]) =>
-    all
-      .map(({ type, value }) => `${type}:${value}`)
-      .toSorted()
-      .join(" ");
-  if (text(names) !== text(identifiers)) throw new Fault("badCSR", "the names of the CSR are not those of the order");
+  if (asText(names) !== asText(identifiers)) throw new Fault("badCSR", "the names of the CSR are not those of the order");
+}
+
+function asText(names: readonly { readonly type: string; readonly value: string }[]): string {
+  return names
+    .map(({ type, value }) => `${type}:${value}`)
+    .toSorted()
+    .join(" ");
 }

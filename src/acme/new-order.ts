@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { requestIdentity } from "../ca/issue.ts";
+import { coversOwnHost, requestIdentity } from "../ca/issue.ts";
 import { Fault } from "../fault.ts";
 import { encodeBase64url } from "../jose/base64url.ts";
 import type { Json, JsonObject } from "../jose/json.ts";
@@ -7,10 +7,10 @@ import { type Account, principalOf } from "./account.ts";
 import { type Acme, drawId } from "./acme.ts";
 import type { ChallengeType, Directory } from "./directory.ts";
 import { readAccountPolicy } from "./external-account-store.ts";
-import { parseIdentifiers } from "./identifier.ts";
+import { type IdentifierProblem, parseIdentifiers } from "./identifier.ts";
 import { judge } from "./identifier-policy.ts";
 import type { Order } from "./order.ts";
-import { type AuthorizationRow, type OrderRow, readOrderRow, recordOrder } from "./order-store.ts";
+import { type AuthorizationRow, type OrderRow, readOrderRow, type RecordedOrder, recordOrder } from "./order-store.ts";
 import type { Identifier } from "./problem.ts";
 import { takeOne } from "./rate.ts";
 import { judgeReplacement } from "./replacement.ts";
@@ -18,7 +18,6 @@ import { wholeSeconds } from "./time.ts";
 
 const dayMs = 86_400_000;
 const orderLifeMs = 7 * dayMs;
-const authorizationLifeMs = 30 * dayMs;
 /** A valid authorization that lasts less is not used again. */
 const reuseMarginMs = 3_600_000;
 /** How far a client's clock may be off. */
@@ -42,6 +41,7 @@ export async function newOrder(
     policy: directory.identifiers,
     judges: [judge(directory.identifiers), judge(await accountPolicy(acme, account))],
   });
+  refuseUnservable(acme, directory, identifiers);
   const now = wholeSeconds(acme.clock.now());
   const dates = readDates(acme, directory, payload, now);
   const replaces = readReplaces(payload["replaces"]);
@@ -66,27 +66,37 @@ export async function newOrder(
     authorizationsExpireAt: new Date(now.getTime() + orderLifeMs),
     reusableBeyond: new Date(now.getTime() + reuseMarginMs),
   };
-  const standing = await record(acme, row);
-  const order = await acme.database.read((sql) => readOrderRow(sql, standing, now));
+  const recorded = await record(acme, row);
+  const order = recorded.order ?? (await acme.database.read((sql) => readOrderRow(sql, recorded.id, now)));
   if (!order) throw new Fault("internal", "an order that was recorded is not there");
-  return { order, created: standing === id };
+  return { order, created: recorded.order !== undefined };
 }
 
-/** How long an authorization lasts from the moment its challenge was met. */
-export function authorizationExpiry(validatedAt: Date): Date {
-  return new Date(validatedAt.getTime() + authorizationLifeMs);
-}
-
-/** @returns the id of the order that stands. */
-async function record(acme: Acme, row: OrderRow): Promise<string> {
-  if (!row.replacement) return (await acme.database.read((sql) => recordOrder(sql, row))).id;
+async function record(acme: Acme, row: OrderRow): Promise<RecordedOrder> {
+  if (!row.replacement) return await acme.database.read((sql) => recordOrder(sql, row));
   return await acme.database.transact(async ({ sql }) => {
-    const { id, replacedBy } = await recordOrder(sql, row);
-    if (replacedBy !== undefined && replacedBy !== id) {
+    const recorded = await recordOrder(sql, row);
+    if (recorded.replacedBy !== undefined && recorded.replacedBy !== recorded.id) {
       throw new Fault("alreadyReplaced", "another order replaces the certificate that replaces names");
     }
-    return id;
+    return recorded;
   });
+}
+
+/**
+ * What no order could end well for: names that issuance refuses, and identifiers that no challenge of the directory can show.
+ * @throws Fault `rejectedIdentifier`
+ */
+function refuseUnservable({ ca }: Acme, { challengeTypes }: Directory, identifiers: readonly Identifier[]): void {
+  const subproblems = identifiers.flatMap((identifier): IdentifierProblem[] => {
+    const { type, value } = identifier;
+    const rejected = (detail: string): IdentifierProblem => ({ code: "rejectedIdentifier", detail: `${value}: ${detail}`, identifier });
+    if (coversOwnHost(ca, identifier)) return [rejected("this is the host of this service itself")];
+    const possible = challengeTypes.some((challenge) => isPossible(challenge, { type, wildcard: value.startsWith("*.") }));
+    return possible ? [] : [rejected("no challenge of this directory can show it")];
+  });
+  const [first] = subproblems;
+  if (first) throw new Fault("rejectedIdentifier", first.detail, { members: { subproblems } });
 }
 
 /** @see RFC 8555 §7.3.3 */
@@ -137,6 +147,10 @@ function readDates(acme: Acme, directory: Directory, payload: JsonObject, now: D
   const earliest = now.getTime() - toleranceSeconds * 1000;
   if (notBefore && notBefore.getTime() < earliest) throw new Fault("malformed", "notBefore is in the past");
   if (notAfter && notAfter <= (notBefore ?? now)) throw new Fault("malformed", "notAfter is not later than notBefore and now");
+  const last = earliestEnd(acme);
+  if (last && (notAfter ?? notBefore ?? now) > last) {
+    throw new Fault("malformed", `the authority's own certificate ends at ${last.toISOString()}, before the dates that are asked for`);
+  }
   const profile = acme.ca.profiles.get(directory.profile)?.profile;
   if (!profile) throw new Fault("internal", `there is no profile ${directory.profile}`);
   const { minimum, maximum } = profile.lifetimeSeconds;
@@ -149,6 +163,12 @@ function readDates(acme: Acme, directory: Directory, payload: JsonObject, now: D
   if (notBefore && notBefore.getTime() - now.getTime() > orderLifeMs)
     throw new Fault("malformed", "notBefore is more than seven days ahead");
   return { ...(notBefore && { notBefore }), ...(notAfter && { notAfter }) };
+}
+
+/** When the first of the authorities ends that an order may be issued by. */
+function earliestEnd({ ca }: Acme): Date | undefined {
+  const ends = [...ca.authorities.values()].filter(({ kind }) => kind === "issuing").map(({ issuer }) => issuer.notAfter);
+  return ends.toSorted((left, right) => left.getTime() - right.getTime())[0];
 }
 
 /** @see RFC 3339 §5.6 */

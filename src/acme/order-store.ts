@@ -29,8 +29,11 @@ export type AuthorizationRow = {
   readonly challenges: readonly { readonly id: string; readonly type: string; readonly token: string }[];
 };
 
-/** The order that stands under the digest: the one given, or an equal one that is open. `replaced`: the order that replaces the certificate. */
-export type RecordedOrder = { readonly id: string; readonly replacedBy: string | undefined };
+/**
+ * The order that stands under the digest: the one given, which `order` then is, or an equal one that is open. `replacedBy`: the order that
+ * replaces the certificate.
+ */
+export type RecordedOrder = { readonly id: string; readonly order: Order | undefined; readonly replacedBy: string | undefined };
 
 /** A condition that the order whose id the fragment gives can never issue any more: it is not visible yet, or it can, where this is false. */
 const isInvalid = (sql: Sql, orderId: PendingQuery<Row[]>, now: string) => sql`
@@ -57,7 +60,7 @@ export async function recordOrder(sql: Sql, order: OrderRow): Promise<RecordedOr
   );
   const texts = (values: readonly string[]) => sql.array([...values], 25);
   const { authorizations, replacement } = order;
-  const [row] = await sql<{ id: string; replacedBy: string | null }[]>`
+  const [row] = await sql<{ id: string; replacedBy: string | null; expiresAt: Date | null; reused: string }[]>`
     with slot as (
       insert into acme_open_order as s (digest, order_id) values (${order.digest}, ${order.id})
       on conflict (digest) do update set order_id = case
@@ -101,6 +104,7 @@ export async function recordOrder(sql: Sql, order: OrderRow): Promise<RecordedOr
         ${order.notBefore?.toISOString() ?? null}::timestamptz, ${order.notAfter?.toISOString() ?? null}::timestamptz, ${order.replaces ?? null},
         ${now}::timestamptz, least(${order.expiresAt.toISOString()}::timestamptz, (select min(expires_at) from reused))
       from mine
+      returning expires_at
     ), linked as (
       insert into acme_order_authorization (order_id, position, authorization_id)
       select mine.order_id, q.position, coalesce(r.id, q.id) from asked q cross join mine left join reused r using (position)
@@ -113,9 +117,37 @@ export async function recordOrder(sql: Sql, order: OrderRow): Promise<RecordedOr
         when ${isInvalid(sql, sql`p.order_id`, now)} then excluded.order_id else p.order_id end
       returning order_id
     )
-    select slot.order_id as id, (select order_id from replaced) as "replacedBy" from slot`;
+    select slot.order_id as id, (select order_id from replaced) as "replacedBy", (select expires_at from ordered) as "expiresAt",
+      coalesce((select jsonb_object_agg(position, id) from reused), '{}')::text as reused
+    from slot`;
   if (!row) throw new Error("recording an order gave no row");
-  return { id: row.id, replacedBy: row.replacedBy ?? undefined };
+  return {
+    id: row.id,
+    order: row.expiresAt ? recordedOrder(order, row.expiresAt, JSON.parse(row.reused) as Reused) : undefined, // the query built it
+    replacedBy: row.replacedBy ?? undefined,
+  };
+}
+
+/** Ids of authorizations that were used again, by position. */
+type Reused = Readonly<Record<string, string>>;
+
+function recordedOrder(row: OrderRow, expiresAt: Date, reused: Reused): Order {
+  const { id, accountId, requestId, identifiers, profile, createdAt, notBefore, notAfter, replaces } = row;
+  const authorizations = row.authorizations.map((authorization, position) => reused[position] ?? authorization.id);
+  return {
+    id,
+    accountId,
+    requestId,
+    status: row.authorizations.every((_, position) => reused[position] !== undefined) ? "ready" : "pending",
+    identifiers,
+    profile,
+    authorizations,
+    createdAt,
+    expiresAt,
+    ...(notBefore && { notBefore }),
+    ...(notAfter && { notAfter }),
+    ...(replaces !== undefined && { replaces }),
+  };
 }
 
 type OrderColumns = {
@@ -183,14 +215,6 @@ export async function listOrderRows(
   return rows.map((row) => orderOf(row, now));
 }
 
-/** Ends an order for good, unless its issuance has begun. */
-export async function recordOrderError(sql: Sql, id: string, error: Problem): Promise<boolean> {
-  const result = await sql`
-    update acme_order o set error = ${JSON.stringify(error)}::text::jsonb
-    where id = ${id} and error is null and not exists (select from issuance i where i.request_id = o.request_id)`;
-  return result.count === 1;
-}
-
 function orderOf(row: OrderColumns, now: Date): Order {
   const status = statusOf(row, now);
   const error: Problem | undefined = row.error === null ? invalidReason(row, now) : (JSON.parse(row.error) as Problem); // we wrote it
@@ -225,14 +249,13 @@ function statusOf({ outcome, error, accountStatus, states, expiresAt }: OrderCol
 
 /** Why an order is invalid that nobody wrote an error into. */
 function invalidReason({ outcome, accountStatus, states, expiresAt }: OrderColumns, now: Date): Problem {
-  const problem = (type: "unauthorized" | "malformed" | "serverInternal", detail: string, status: number): Problem => ({
-    type: `urn:ietf:params:acme:error:${type}`,
-    detail,
-    status,
-  });
   if (outcome === "closed") return problem("serverInternal", "the certificate could not be issued in time; order again", 500);
   if (accountStatus !== "valid") return problem("unauthorized", `the account is ${accountStatus}`, 403);
   if (expiresAt <= now) return problem("malformed", "the order expired", 400);
   const state = states.find((each) => each !== "pending" && each !== "valid");
   return problem("unauthorized", `an authorization of the order is ${state ?? "of no use"}`, 403);
+}
+
+function problem(type: "unauthorized" | "malformed" | "serverInternal", detail: string, status: number): Problem {
+  return { type: `urn:ietf:params:acme:error:${type}`, detail, status };
 }

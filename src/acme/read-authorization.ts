@@ -34,7 +34,7 @@ export async function deactivateAuthorization(
 ): Promise<Authorization | undefined> {
   const principal = principalOf(account);
   await acme.database.transact(async (tx) => {
-    if (!(await recordAuthorizationEnd(tx, account.id, id))) return;
+    if (!(await recordAuthorizationEnd(tx, account.id, id, acme.clock.now()))) return;
     const object = { authorization: id, account: account.id };
     const entry = { operation: "acme.authorization.deactivate", namespace: principal.namespace, principal: principal.id } as const;
     await appendAudit(tx, auditRow({ ...entry, outcome: "success", requestId, object }, acme));

@@ -1,8 +1,9 @@
 import { Fault } from "../fault.ts";
 import type { Account } from "./account.ts";
-import type { Acme } from "./acme.ts";
+import { type Acme, drawId } from "./acme.ts";
+import type { Authorization } from "./authorization.ts";
 import { beginValidation } from "./challenge-store.ts";
-import { type ChallengeOf, readChallenge } from "./read-authorization.ts";
+import type { ChallengeOf } from "./read-authorization.ts";
 import { startValidation } from "./validate.ts";
 
 /**
@@ -12,15 +13,23 @@ import { startValidation } from "./validate.ts";
  * @throws Fault `malformed` when the authorization has ended or expired, or another challenge of it is being validated.
  */
 export async function respond(acme: Acme, account: Account, id: string): Promise<ChallengeOf | undefined> {
-  const begun = await acme.database.read((sql) =>
-    beginValidation(sql, { id, accountId: account.id, thumbprint: account.key.thumbprint, node: acme.node, now: acme.clock.now() }),
-  );
-  if (begun) startValidation(acme, begun);
-  const found = await readChallenge(acme, account, id);
-  if (!found || begun || found.challenge.status !== "pending") return found;
-  const { authorization } = found;
-  if (authorization.status === "expired") throw new Fault("malformed", "the authorization has expired: order again");
-  if (authorization.status !== "pending")
-    throw new Fault("malformed", `the authorization has expired or ended: it is ${authorization.status}`);
+  const response = { id, accountId: account.id, thumbprint: account.key.thumbprint, lease: drawId(acme), now: acme.clock.now() };
+  const { authorization, begun } = await acme.database.read((sql) => beginValidation(sql, response));
+  const challenge = authorization?.challenges.find((one) => one.id === id);
+  if (!authorization || !challenge) return undefined;
+  if (begun) {
+    startValidation(acme, begun);
+    return { authorization, challenge: { ...challenge, status: "processing" } };
+  }
+  if (challenge.status === "valid" || challenge.status === "invalid") return { authorization, challenge };
+  refuseEnded(authorization);
+  if (challenge.status === "processing") return { authorization, challenge };
   throw new Fault("malformed", "another challenge of this authorization is being validated");
+}
+
+/** Clients take `malformed` at this place for an order that has to begin anew. */
+function refuseEnded({ status }: Authorization): void {
+  if (status === "pending") return;
+  const detail = status === "expired" ? "has expired: order again" : `has expired or ended: it is ${status}`;
+  throw new Fault("malformed", `the authorization ${detail}`);
 }

@@ -1,10 +1,11 @@
 import { Fault } from "../fault.ts";
-import type { Acme } from "./acme.ts";
+import { type Acme, drawId } from "./acme.ts";
 import type { ChallengeKind, Verdict } from "./challenge-kind.ts";
 import { type AttemptOutcome, claimDue, type DueChallenge, recordOutcome } from "./challenge-store.ts";
 import type { ChallengeType } from "./directory.ts";
 import { dns01 } from "./dns-01.ts";
 import { http01 } from "./http-01.ts";
+import type { Problem } from "./problem.ts";
 import { takeOne } from "./rate.ts";
 import { tlsAlpn01 } from "./tls-alpn-01.ts";
 import { wholeSeconds } from "./time.ts";
@@ -17,13 +18,22 @@ const maxValidating = 256;
 const pausesSeconds = [5, 15] as const;
 /** After an attempt that found out nothing through a fault of our own; such attempts are not counted. */
 const ownPauseSeconds = 10;
+/** How long a met authorization serves. */
 const authorizationLifeMs = 30 * 86_400_000;
+
+/** Why a challenge fails whose authorization is over before it was met. */
+const authorizationOver: Problem = {
+  type: "urn:ietf:params:acme:error:malformed",
+  detail: "the authorization ended or expired before the challenge was met",
+  status: 400,
+};
 
 /** Begins every validation whose turn it is and that nobody is at: those that wait between two attempts, and those an instance left. */
 export async function validateDue(acme: Acme): Promise<void> {
   const limit = maxValidating - acme.validating.size;
   if (limit <= 0) return;
-  const due = await acme.database.read((sql) => claimDue(sql, { node: acme.node, now: acme.clock.now(), limit }));
+  const turn = { lease: drawId(acme), now: acme.clock.now(), limit, ended: authorizationOver };
+  const due = await acme.database.read((sql) => claimDue(sql, turn));
   for (const challenge of due) startValidation(acme, challenge);
 }
 
@@ -42,11 +52,11 @@ export function startValidation(acme: Acme, challenge: DueChallenge): void {
 
 async function validate(acme: Acme, challenge: DueChallenge): Promise<void> {
   const outcome = await attempt(acme, challenge);
-  const recorded = await acme.database.read((sql) => recordOutcome(sql, challenge.id, acme.node, outcome));
+  const recorded = await acme.database.read((sql) => recordOutcome(sql, challenge, outcome));
   if (!recorded) return;
-  const { type, accountId, identifier } = challenge;
+  const { type, identifier } = challenge;
   acme.events.tell("info", "validation.ended", { challenge: challenge.id, type, identifier: identifier.value, outcome: outcome.outcome });
-  if (outcome.outcome === "invalid") await countFailure(acme, accountId, identifier.value);
+  if (outcome.outcome === "invalid") await countFailure(acme, challenge);
 }
 
 async function attempt(acme: Acme, challenge: DueChallenge): Promise<AttemptOutcome> {
@@ -85,12 +95,8 @@ function after({ clock }: Acme, seconds: number): Date {
   return new Date(clock.now().getTime() + seconds * 1000);
 }
 
-async function countFailure(acme: Acme, account: string, name: string): Promise<void> {
-  for (const { limits } of acme.directories.values()) {
-    // Taken whether it is there or not: what counts is that it is gone.
-    if (limits.failedValidations) {
-      await takeOne(acme, { what: "failedValidation", account, name }, limits.failedValidations).catch(() => undefined);
-      return;
-    }
-  }
+async function countFailure(acme: Acme, { accountId: account, directory, identifier: { value: name } }: DueChallenge): Promise<void> {
+  const limit = acme.directories.get(directory)?.limits.failedValidations;
+  // Taken whether it is there or not: what counts is that it is gone.
+  await takeOne(acme, { what: "failedValidation", account, name }, limit).catch(() => undefined);
 }

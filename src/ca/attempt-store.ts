@@ -24,6 +24,10 @@ export type IntentRow = {
   /** SHA-256 of `tbs`, lower-case hex: stands in the audit record, and holds the bytes together until they are signed. */
   readonly tbsSha256: string;
   readonly createdAt: Date;
+  /** Whether the dates in `tbs` were asked for. */
+  readonly exactDates: boolean;
+  /** What the caller proved itself with, for the guard alone: it is not stored. */
+  readonly credential?: string | undefined;
   readonly audit: AuditRow;
 };
 
@@ -36,7 +40,7 @@ export type Guard = (sql: Sql) => PendingQuery<Row[]>;
  * @returns how many were recorded.
  */
 export async function recordIntents(sql: Sql, rows: readonly IntentRow[], guard: Guard): Promise<number> {
-  const { bytea, int4, text, time, uuid } = columns(sql, rows);
+  const { boolean, bytea, int4, text, time, uuid } = columns(sql, rows);
   const result = await sql`
     with u as (
       select * from unnest(
@@ -44,12 +48,14 @@ export async function recordIntents(sql: Sql, rows: readonly IntentRow[], guard:
         ${int4((row) => row.attempt)}::integer[], ${bytea((row) => row.requestHash)}::bytea[], ${text((row) => row.namespace)}::text[],
         ${text((row) => row.principal)}::text[], ${bytea((row) => row.profileSha256)}::bytea[], ${bytea((row) => row.spkiSha256)}::bytea[],
         ${bytea((row) => row.tbs)}::bytea[], ${time((row) => row.createdAt)}::timestamptz[],
+        ${boolean((row) => row.exactDates)}::boolean[], ${text((row) => row.credential ?? null)}::text[],
         ${uuid((row) => row.audit.id)}::uuid[], ${bytea((row) => row.audit.bytes)}::bytea[], ${bytea((row) => row.audit.leafHash)}::bytea[]
       ) as u (authority, serial, request_id, attempt, request_hash, namespace, principal, profile_sha256, spki_sha256, tbs, created_at,
-              audit_id, audit_bytes, audit_hash)
+              exact_dates, credential, audit_id, audit_bytes, audit_hash)
     ), recorded as (
-      insert into issuance (authority, serial, request_id, attempt, request_hash, namespace, principal, profile_sha256, tbs, created_at)
-      select authority, serial, request_id, attempt, request_hash, namespace, principal, profile_sha256, tbs, created_at
+      insert into issuance (authority, serial, request_id, attempt, request_hash, namespace, principal, profile_sha256, tbs, created_at,
+        exact_dates)
+      select authority, serial, request_id, attempt, request_hash, namespace, principal, profile_sha256, tbs, created_at, exact_dates
       from u
       where not exists (select from reserved_key r where r.spki_sha256 = u.spki_sha256 and u.principal <> 'system') and ${guard(sql)}
       on conflict do nothing
@@ -82,6 +88,8 @@ export type AttemptRow = {
   readonly profileSha256: Uint8Array;
   readonly tbs: Uint8Array;
   readonly createdAt: Date;
+  /** Whether the dates in `tbs` were asked for. */
+  readonly exactDates: boolean;
   readonly ended: boolean;
   /** The certificate it ended with; undefined when open or closed without one. */
   readonly certificate: Uint8Array | undefined;
@@ -92,12 +100,19 @@ const toAttempt = ({ certificate, ...row }: AttemptColumns): AttemptRow => ({ ..
 
 const attemptColumns = (sql: Sql) => sql`
   i.authority, i.serial, i.request_id as "requestId", i.attempt, i.request_hash as "requestHash", i.namespace, i.principal,
-  i.profile_sha256 as "profileSha256", i.tbs, i.created_at as "createdAt", c.serial is not null as ended, c.certificate
+  i.profile_sha256 as "profileSha256", i.tbs, i.created_at as "createdAt", i.exact_dates as "exactDates",
+  c.serial is not null as ended, c.certificate
   from issuance i left join certificate c using (authority, serial)`;
 
 /** The newest attempt of a request. */
 export async function readAttempt(sql: Sql, requestId: Uint8Array): Promise<AttemptRow | undefined> {
   const rows = await sql<AttemptColumns[]>`select ${attemptColumns(sql)} where i.request_id = ${requestId} order by i.attempt desc limit 1`;
+  return rows[0] && toAttempt(rows[0]);
+}
+
+/** The attempt of this serial. */
+export async function readAttemptOf(sql: Sql, authority: string, serial: Uint8Array): Promise<AttemptRow | undefined> {
+  const rows = await sql<AttemptColumns[]>`select ${attemptColumns(sql)} where i.authority = ${authority} and i.serial = ${serial}`;
   return rows[0] && toAttempt(rows[0]);
 }
 

@@ -25,6 +25,8 @@ export type Ca = {
   readonly timekeeper: Timekeeper;
   /** Attempts that this instance is signing at the moment, by serial. */
   readonly finishing: Map<string, Promise<IssuedCertificate>>;
+  /** Attempts of orders that this instance may have left open, by serial. */
+  readonly unfinished: Map<string, Pick<IntentRow, "authority" | "serial">>;
   /** Where settling goes on: behind the last attempt that it tried, with the oldest where there is none. */
   readonly settling: { after: AttemptPosition | undefined };
   /** The host that clients reach this service by, where it has one of its own: nobody else gets a certificate for it. */
@@ -50,6 +52,7 @@ export async function openCa(world: CaWorld): Promise<Ca> {
     profiles,
     timekeeper: timekeeper(clock, lastSignedAt),
     finishing: new Map(),
+    unfinished: new Map(),
     settling: { after: undefined },
     recordIntent: group<IntentRow>({
       name: "intent",

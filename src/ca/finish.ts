@@ -5,7 +5,7 @@ import { type Certificate, parseTbsCertificate, sealCertificate } from "../pki/c
 import { reversedName } from "../pki/general-name.ts";
 import type { Profile } from "../pki/profile.ts";
 import { disagreements } from "../pki/second-decoder.ts";
-import type { IntentRow } from "./attempt-store.ts";
+import type { AttemptRow, IntentRow } from "./attempt-store.ts";
 import type { SigningAuthority } from "./authority.ts";
 import type { Ca } from "./ca.ts";
 import { type IssuedCertificate, readCertificateOfRequest } from "./certificates.ts";
@@ -100,9 +100,11 @@ async function seal(ca: Ca, authority: SigningAuthority, profile: Profile, tbs: 
 const freshSeconds = 3_600;
 
 /**
- * Whether the bytes of an open attempt may still be signed: not so long after their notBefore that they would be backdated.
+ * Whether the bytes of an open attempt may still be signed: not so long after their notBefore that they would be backdated; those with
+ * dates that were asked for until they are over.
  * @throws Fault `busy` while the clock is not to be trusted.
  */
-export function isFresh(ca: Ca, { notBefore }: Certificate): boolean {
-  return ca.timekeeper.signingTime().getTime() <= notBefore.getTime() + freshSeconds * 1000;
+export function isFresh(ca: Ca, { notBefore, notAfter }: Certificate, { exactDates }: Pick<AttemptRow, "exactDates">): boolean {
+  const latest = exactDates ? notAfter.getTime() : notBefore.getTime() + freshSeconds * 1000;
+  return ca.timekeeper.signingTime().getTime() <= latest;
 }

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { Fault } from "../fault.ts";
 import type { VerificationKey } from "../pki/algorithm.ts";
 import { type Certificate, notAfterOf, tbsCertificate } from "../pki/certificate.ts";
@@ -37,6 +37,8 @@ export type IssueRequest = {
   /** Dates that are to stand in the certificate as they are, instead of those that the lifetime gives. Whole seconds. */
   readonly notBefore?: Date | undefined;
   readonly notAfter?: Date | undefined;
+  /** What the caller proved itself with, where its guard asks for that. */
+  readonly credential?: string | undefined;
 };
 
 export type Issued = {
@@ -74,17 +76,39 @@ export async function issueFrom(ca: Ca, authority: SigningAuthority, request: Is
   if (broken) throw new Fault(broken.code, broken.detail);
 
   const { intent, plan } = prepare(ca, authority, frozen, request, validity);
-  if ((await ca.recordIntent(intent)) === "conflict") return { certificate: await repeat(ca, authority, intent), repeated: true };
-  const certificate = await finish(ca, authority, frozen.profile, { ...intent, plan, publicKey: request.publicKey });
-  return { certificate, repeated: false };
+  const recorded = await watched(ca, intent, request, ca.recordIntent(intent));
+  if (recorded === "conflict") return { certificate: await repeat(ca, authority, intent), repeated: true };
+  const finishing = finish(ca, authority, frozen.profile, { ...intent, plan, publicKey: request.publicKey });
+  return { certificate: await watched(ca, intent, request, finishing), repeated: false };
 }
 
-/** Whoever had a certificate for the service's own host could take its clients' tokens. */
-function refuseOwnHost({ ownHost }: Ca, names: readonly GeneralName[]): void {
-  const taken = names.find(
-    ({ value }) => value === ownHost || (value.startsWith("*.") && ownHost?.slice(ownHost.indexOf(".")) === value.slice(1)),
-  );
-  if (ownHost !== undefined && taken) throw new Fault("policyDenied", `${taken.value} covers the host of this service itself`);
+/** Attempts that are remembered: more of them are settled with those of other instances. */
+const mostUnfinished = 1_000;
+
+/**
+ * Remembers an attempt of an order that may stand though its step failed: the order is waited for, and nobody may ask for it twice. By
+ * other doors the caller repeats its request.
+ */
+async function watched<T>(ca: Ca, { authority, serial }: IntentRow, { door }: IssueRequest, step: Promise<T>): Promise<T> {
+  try {
+    return await step;
+  } catch (error) {
+    if (door === "acme" && ca.unfinished.size < mostUnfinished) {
+      ca.unfinished.set(Buffer.from(serial).toString("hex"), { authority, serial });
+    }
+    throw error;
+  }
+}
+
+function refuseOwnHost(ca: Ca, names: readonly GeneralName[]): void {
+  const taken = names.find((name) => coversOwnHost(ca, name));
+  if (taken) throw new Fault("policyDenied", `${taken.value} covers the host of this service itself`);
+}
+
+/** Whether a name covers the service's own host: whoever had a certificate for it could take its clients' tokens. */
+export function coversOwnHost({ ownHost }: Pick<Ca, "ownHost">, { value }: Pick<GeneralName, "value">): boolean {
+  if (ownHost === undefined) return false;
+  return value === ownHost || (value.startsWith("*.") && ownHost.slice(ownHost.indexOf(".")) === value.slice(1));
 }
 
 type Validity = { readonly notBefore: Date; readonly notAfter: Date; readonly lifetimeSeconds: number };
@@ -139,6 +163,8 @@ function prepare(
       spkiSha256: Buffer.from(plan.spkiSha256, "hex"),
       tbs,
       createdAt: ca.clock.now(),
+      exactDates: request.notBefore !== undefined || request.notAfter !== undefined,
+      credential: request.credential,
     },
     request.requestId,
   );
@@ -155,7 +181,5 @@ function refuseFindings(ca: Pick<Ca, "events">, findings: readonly Finding[]): v
 
 /** Whose request this is, 32 octets: nobody can occupy or read back that of another door, namespace or principal. */
 export function requestIdentity({ door, principal, key }: Pick<IssueRequest, "door" | "principal"> & { readonly key: string }): Uint8Array {
-  return createHash("sha256")
-    .update(JSON.stringify([door, principal.namespace, principal.id, key]))
-    .digest();
+  return hash("sha256", JSON.stringify([door, principal.namespace, principal.id, key]), "buffer");
 }

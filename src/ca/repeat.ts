@@ -18,7 +18,7 @@ export async function repeat(ca: Ca, authority: SigningAuthority, intent: Intent
   const standing = await ca.database.read((sql) => readAttempt(sql, intent.requestId));
   if (!standing) {
     if (await ca.database.read((sql) => isReserved(sql, intent.spkiSha256))) {
-      throw new Fault("badCSR", "the key is one of this service's own and may not be in a certificate");
+      throw new Fault("badCSR", "the key may not be in a certificate: it is an account's, one of this service, or known to others");
     }
     throw new Fault("policyDenied", "the caller may no longer ask for certificates");
   }
@@ -31,7 +31,7 @@ export async function repeat(ca: Ca, authority: SigningAuthority, intent: Intent
   if (attempt.ended)
     throw new Fault("policyDenied", "this request was closed without a certificate; ask again under another Idempotency-Key");
   const frozen = [...ca.profiles.values()].find(({ sha256 }) => Buffer.from(sha256).equals(attempt.profileSha256));
-  if (!frozen || attempt.authority !== authority.slug || !isFresh(ca, parseTbsCertificate(attempt.tbs))) {
+  if (!frozen || attempt.authority !== authority.slug || !isFresh(ca, parseTbsCertificate(attempt.tbs), attempt)) {
     throw new Fault("busy", "an earlier attempt of this request is being settled; ask again");
   }
   return await finish(ca, authority, frozen.profile, attempt);

@@ -4,7 +4,15 @@ import { Fault } from "../fault.ts";
 import { type Certificate, notAfterOf, parseTbsCertificate, reissuedTbs } from "../pki/certificate.ts";
 import { lint } from "../pki/lint.ts";
 import type { Profile } from "../pki/profile.ts";
-import { type AttemptRow, closeAttempt, type IntentRow, listOpenAttempts, recordIntents, recordSettlement } from "./attempt-store.ts";
+import {
+  type AttemptRow,
+  closeAttempt,
+  type IntentRow,
+  listOpenAttempts,
+  readAttemptOf,
+  recordIntents,
+  recordSettlement,
+} from "./attempt-store.ts";
 import type { Authority } from "./authority.ts";
 import type { Ca } from "./ca.ts";
 import { finish, isFresh } from "./finish.ts";
@@ -55,6 +63,18 @@ export async function settle(ca: Ca): Promise<Settlement> {
   return { finished, closed, failed };
 }
 
+/**
+ * Settles what this instance itself began and could not finish, without waiting until nobody else can be at it. Ends with the first that
+ * cannot be settled now: where the token is away, it is away for all.
+ */
+export async function settleUnfinished(ca: Ca): Promise<void> {
+  for (const [id, { authority, serial }] of ca.unfinished) {
+    const attempt = await ca.database.read((sql) => readAttemptOf(sql, authority, serial));
+    if (attempt && !attempt.ended) await settleAttempt(ca, attempt);
+    ca.unfinished.delete(id);
+  }
+}
+
 async function settleAttempt(ca: Ca, attempt: AttemptRow): Promise<"finished" | "closed" | "left"> {
   const authority = ca.authorities.get(attempt.authority);
   // A root signs in its ceremony alone, which resumes what it left open.
@@ -62,7 +82,7 @@ async function settleAttempt(ca: Ca, attempt: AttemptRow): Promise<"finished" | 
   const profile = await readFrozenProfile(ca.database, attempt.profileSha256);
   if (!profile) throw new Fault("internal", "the profile of an intent is not recorded");
   const plan = parseTbsCertificate(attempt.tbs);
-  if (isFresh(ca, plan)) {
+  if (isFresh(ca, plan, attempt)) {
     await finish(ca, authority, profile, { ...attempt, plan });
     ca.events.tell("info", "issuance.settled", { authority: authority.slug, serial: plan.serial });
     return "finished";
@@ -118,6 +138,7 @@ function nextAttempt(
   profile: Profile,
   { attempt, plan }: { attempt: AttemptRow; plan: Certificate },
 ): IntentRow | undefined {
+  if (attempt.exactDates) return undefined;
   const serial = drawSerial(ca);
   const lifetimeSeconds = (plan.notAfter.getTime() - plan.notBefore.getTime()) / 1000 + 1;
   const notBefore = new Date(ca.timekeeper.signingTime().getTime() - profile.backdateSeconds * 1000);
@@ -135,5 +156,6 @@ function nextAttempt(
     spkiSha256: Buffer.from(plan.spkiSha256, "hex"),
     tbs,
     createdAt: ca.clock.now(),
+    exactDates: false,
   });
 }

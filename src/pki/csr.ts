@@ -19,6 +19,10 @@ export type Csr = {
   readonly publicKey: VerificationKey;
   /** Those of subjectAltName, each once, in its order; empty when there is none. */
   readonly names: readonly GeneralName[];
+  /** The CNs of its subject, as they stand there. */
+  readonly commonNames: readonly string[];
+  /** Whether it asks for basicConstraints with cA TRUE, which no profile gives to a CSR. */
+  readonly asksForAuthority: boolean;
 };
 
 /** What becomes of the common names of a CSR's subject. */
@@ -43,13 +47,14 @@ export async function parseCsr(bytes: Uint8Array, commonNames: CommonNames = "li
     throw new Fault("tooLarge", `the CSR has ${bytes.length} octets; at most ${maximumCsrOctets} are taken`);
   // A copy: the caller's buffer may change while the signature is verified.
   const der = new Uint8Array(bytes);
-  const { spki, keyAlgorithm: algorithm, names, signed } = asBadCsr(() => readRequest(der, commonNames));
+  const { signed, ...request } = asBadCsr(() => readRequest(der, commonNames));
+  const { spki } = request;
   const key = asBadCsr(() => verificationKey(spki));
   if (!(await verifySignature(key, signed.algorithm, signed.bytes, signed.signature))) {
     throw new Fault("badCSR", "the signature is not one that this key made over this request");
   }
-  if (algorithm.startsWith("RSA-") && (await modulusIsPrime(spki))) throw new Fault("badCSR", "the RSA modulus is a prime");
-  return { der, spki, keyAlgorithm: algorithm, publicKey: key, names };
+  if (request.keyAlgorithm.startsWith("RSA-") && (await modulusIsPrime(spki))) throw new Fault("badCSR", "the RSA modulus is a prime");
+  return { ...request, der, publicKey: key };
 }
 
 /**
@@ -96,13 +101,17 @@ function readRequest(der: Uint8Array, commonNames: CommonNames): Request {
   const broken = keyViolations(spki);
   if (broken.length > 0) throw new Fault("malformed", broken.join("; "));
   const algorithm = keyAlgorithm(spki);
-  const listed = requestedNames(attributes.get(oid.extensionRequest));
+  const requested = requestedExtensions(attributes.get(oid.extensionRequest));
+  const subjectAltName = requested.get(oid.subjectAltName);
+  const listed = subjectAltName === undefined ? [] : readNames(subjectAltName);
   const names = commonNames === "added" ? withNames(listed, subject) : listed;
   requireAmong(names, subject);
   return {
     spki,
     keyAlgorithm: algorithm,
     names,
+    commonNames: subject,
+    asksForAuthority: isAuthority(requested.get(oid.basicConstraints)),
     signed: { algorithm: readAlgorithm(signatureAlgorithm, algorithm), bytes: bytesOf(info), signature },
   };
 }
@@ -142,6 +151,10 @@ const understood: ReadonlyMap<string, (value: DerValue) => unknown> = new Map<st
   [oid.subjectKeyIdentifier, (value) => expectTag(value, tag.octetString, "subjectKeyIdentifier")],
 ]);
 
+function isAuthority(basicConstraints: DerValue | undefined): boolean {
+  return basicConstraints !== undefined && fieldsOf(basicConstraints, "basicConstraints").flag("cA");
+}
+
 function requireBasicConstraints(value: DerValue): void {
   const fields = fieldsOf(value, "basicConstraints");
   fields.flag("cA");
@@ -156,8 +169,9 @@ function requirePurposes(value: DerValue): void {
   for (const purpose of children) readOid(purpose, "KeyPurposeId");
 }
 
-function requestedNames(values: DerValue | undefined): readonly GeneralName[] {
-  if (values === undefined) return [];
+/** The values of the extensions that are asked for: those that are understood opened, the others as OCTET STRINGs. */
+function requestedExtensions(values: DerValue | undefined): ReadonlyMap<string, DerValue> {
+  if (values === undefined) return new Map();
   const [extensions, second] = values.children;
   if (second !== undefined) throw new Fault("malformed", "the attribute extensionRequest has more than one value");
   const list = expectTag(extensions, tag.sequence, "extensionRequest").children;
@@ -177,8 +191,7 @@ function requestedNames(values: DerValue | undefined): readonly GeneralName[] {
     read?.(inner);
     opened.set(type, inner);
   }
-  const subjectAltName = opened.get(oid.subjectAltName);
-  return subjectAltName === undefined ? [] : readNames(subjectAltName);
+  return opened;
 }
 
 function readNames(value: DerValue): readonly GeneralName[] {
