@@ -29,8 +29,8 @@ describe("JSON of a body (RFC 8259, RFC 7493; IN-2)", () => {
     { name: "a raw line feed in a string", text: '"a\nb"', detail: "control character" },
     { name: "an unknown escape", text: '"\\x41"', detail: "unknown escape" },
     { name: "a lone surrogate", text: '"\\ud800"', detail: "lone surrogate" },
-    { name: "the same member twice", text: '{"a":1,"a":2}', detail: '"a" occurs twice' },
-    { name: "the same member twice, once escaped", text: '{"a":1,"\\u0061":2}', detail: '"a" occurs twice' },
+    { name: "the same member twice", text: '{"a":1,"a":2}', detail: "occurs twice in one JSON object (JSON offset 7)" },
+    { name: "the same member twice, once escaped", text: '{"a":1,"\\u0061":2}', detail: "occurs twice in one JSON object (JSON offset 7)" },
     { name: "__proto__", text: '{"__proto__":{"admin":true}}', detail: "__proto__" },
     { name: "__proto__, escaped", text: '{"\\u005f_proto__":1}', detail: "__proto__" },
     { name: "constructor, deep inside", text: '[{"a":{"constructor":1}}]', detail: "constructor" },
@@ -51,6 +51,10 @@ describe("JSON of a body (RFC 8259, RFC 7493; IN-2)", () => {
     { name: "names that only look dangerous", text: '{"toString":1,"hasOwnProperty":2}' },
   ])("takes $name as JSON.parse does", ({ text }) => {
     expect(judged(utf8(text))).toEqual({ value: JSON.parse(text) });
+  });
+
+  test("shows nothing of a name that stands twice, and where it stands (AJ-40)", () => {
+    expect(judged(utf8('{"<b>":1,"<b>":2}'))).toEqual({ detail: "a member name occurs twice in one JSON object (JSON offset 9)" });
   });
 
   test("refuses bytes that are not UTF-8", () => {
