@@ -21,6 +21,8 @@ export type DatabaseProxy = AsyncDisposable & {
   cutAt(statement: RegExp, when: "before" | "after"): void;
   /** How many connections were cut by `cutAt`. */
   cuts(): number;
+  /** How many connections of clients stand. */
+  connections(): number;
 };
 
 /** A proxy on a loopback port in front of the server of `url`. */
@@ -60,6 +62,7 @@ export async function startProxy(url: string): Promise<DatabaseProxy> {
     },
     cutAt: (statement, when) => void traps.push({ statement, when }),
     cuts: () => state.cuts,
+    connections: () => pairs.size,
     async [Symbol.asyncDispose]() {
       if (server.listening) await down();
     },
