@@ -125,7 +125,13 @@ async function readYaml(file: string): Promise<unknown> {
   }
 }
 
-function sentence({ code, path, message, ...issue }: z.core.$ZodIssue): string {
-  const unknown = code === "unrecognized_keys" && "keys" in issue ? `has the unknown member ${JSON.stringify(issue.keys)}` : message;
-  return `${path.length === 0 ? "its document" : path.map(String).join(".")}: ${unknown}`;
+function sentence(issue: z.core.$ZodIssue): string {
+  const { path, message } = issue;
+  return `${path.length === 0 ? "its document" : path.map(String).join(".")}: ${judgement(issue) ?? message}`;
+}
+
+/** What zod says with words of its own. */
+function judgement(issue: z.core.$ZodIssue): string | undefined {
+  if (issue.code === "unrecognized_keys") return `has the unknown member ${issue.keys.map((key) => JSON.stringify(key)).join(", ")}`;
+  return issue.code === "invalid_key" ? issue.issues[0]?.message : undefined;
 }

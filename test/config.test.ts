@@ -46,6 +46,30 @@ describe("an evaluation", () => {
   });
 });
 
+test.for([
+  { name: "an evaluation reaches loopback", env: { CHANCERY_ENV: "evaluation" }, allow: ["127.0.0.0/8", "::1/128"] },
+  { name: "production reaches public addresses alone", env: production, allow: [] },
+  { name: "none is none", env: { CHANCERY_ENV: "evaluation", CHANCERY_VALIDATION_ALLOW: "none" }, allow: [] },
+  {
+    name: "ranges are listed",
+    env: { ...production, CHANCERY_VALIDATION_ALLOW: "10.0.0.0/8, fd00::/8" },
+    allow: ["10.0.0.0/8", "fd00::/8"],
+  },
+])("for ACME's challenges $name", ({ env, allow }) => {
+  expect(loadConfig({ env, directory })).toMatchObject({
+    validationAllow: allow,
+    http01Port: 80,
+    tlsAlpn01Port: 443,
+    testAlwaysValid: false,
+  });
+});
+
+test("an evaluation may refuse every second nonce for tests of clients, and no more", () => {
+  const env = { CHANCERY_ENV: "evaluation", CHANCERY_TEST_NONCE_REJECT_PERCENT: "50" };
+  expect(loadConfig({ env, directory }).testNonceRejectPercent).toBe(50);
+  expect(refusal({ ...env, CHANCERY_TEST_NONCE_REJECT_PERCENT: "51" })).toContain("must be a whole number from 0 to 50");
+});
+
 test("an evaluation's URLs lead to the ports it listens on", () => {
   const env = { CHANCERY_ENV: "evaluation", CHANCERY_LISTEN: "127.0.0.1:19443", CHANCERY_STATUS_LISTEN: "127.0.0.1:19080" };
   const urls = { baseUrl: "https://localhost:19443", statusUrl: "http://localhost:19080" };
@@ -111,6 +135,26 @@ test.for([
     name: "a pool of one connection",
     env: { CHANCERY_DATABASE_POOL: "1" },
     says: /^CHANCERY_DATABASE_POOL must be a whole number from 2 to 90$/,
+  },
+  {
+    name: "a resolver by its name",
+    env: { CHANCERY_DNS_SERVERS: "dns.example.org" },
+    says: "CHANCERY_DNS_SERVERS must be IP addresses with commas between",
+  },
+  {
+    name: "an address where a range is due",
+    env: { CHANCERY_VALIDATION_ALLOW: "10.0.0.0/8,192.0.2.1" },
+    says: "CHANCERY_VALIDATION_ALLOW must be none, or address ranges",
+  },
+  {
+    name: "an option for tests of clients",
+    env: { CHANCERY_TEST_ALWAYS_VALID: "true" },
+    says: "CHANCERY_TEST_ALWAYS_VALID is for tests of clients: it works with CHANCERY_ENV=evaluation only",
+  },
+  {
+    name: "another one, even with what it is by default",
+    env: { CHANCERY_TEST_NONCE_REJECT_PERCENT: "0" },
+    says: "CHANCERY_TEST_NONCE_REJECT_PERCENT is for tests of clients",
   },
   {
     name: "another database",
