@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { Fault } from "../fault.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
@@ -45,7 +45,7 @@ export function auditRow(entry: AuditEntry, { clock, random, node }: AuditWorld)
 
 /** @see RFC 6962 §2.1 */
 function leafHash(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(createHash("sha256").update(leafPrefix).update(bytes).digest());
+  return new Uint8Array(hash("sha256", Buffer.concat([leafPrefix, bytes]), "buffer"));
 }
 
 /** A tile's entry has its length in two bytes. @see C2SP tlog-tiles */

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { z } from "zod";
 import type { CertificateQuery, IssuedCertificate } from "../../ca/certificates.ts";
 import { Fault, type FaultCode } from "../../fault.ts";
@@ -128,7 +128,7 @@ function refuseForeignProfile(doors: RestDoors, name: string): void {
 /** SHA-256 over what was asked, whatever form the request had: PEM or base64, white space, order of members. */
 function requestHash(csr: Uint8Array, { profile, lifetimeSeconds }: { profile: string; lifetimeSeconds?: number | undefined }): Uint8Array {
   const canonical = JSON.stringify({ csr: Buffer.from(csr).toString("hex"), lifetimeSeconds, profile });
-  return createHash("sha256").update(canonical).digest();
+  return hash("sha256", canonical, "buffer");
 }
 
 function certificateWithChain(certificate: IssuedCertificate) {
