@@ -283,6 +283,8 @@ describe("after a crash of the database, which empties unlogged tables (AN-2, S-
   });
 });
 
+const others = (winners: readonly number[]) => winners.filter((count) => count !== 1);
+
 describe("one nonce in 64 requests over two instances (AK-1, S-11, T-NET)", () => {
   test.for([
     { name: "on the second", seconds: 0, good: true },
@@ -460,8 +462,6 @@ describe("one nonce in 64 requests over two instances (AK-1, S-11, T-NET)", () =
     }
     return winners;
   }
-  const others = (winners: readonly number[]) => winners.filter((count) => count !== 1);
-
   test("that share statements: exactly one goes on", { timeout: 600_000 }, async () => {
     const winners = await race(standing, rounds(500, 10_000), "spend");
     expect(winners.length).toBeGreaterThanOrEqual(500);
