@@ -3,6 +3,7 @@ import { Fault } from "../fault.ts";
 import { type VerificationKey, verificationKey } from "../pki/algorithm.ts";
 import { type Certificate, parseTbsCertificate, sealCertificate } from "../pki/certificate.ts";
 import { reversedName } from "../pki/general-name.ts";
+import { type Finding, lint } from "../pki/lint.ts";
 import type { Profile } from "../pki/profile.ts";
 import { disagreements } from "../pki/second-decoder.ts";
 import type { AttemptRow, IntentRow } from "./attempt-store.ts";
@@ -107,4 +108,16 @@ const freshSeconds = 3_600;
 export function isFresh(ca: Ca, { notBefore, notAfter }: Certificate, { exactDates }: Pick<AttemptRow, "exactDates">): boolean {
   const latest = exactDates ? notAfter.getTime() : notBefore.getTime() + freshSeconds * 1000;
   return ca.timekeeper.signingTime().getTime() <= latest;
+}
+
+/**
+ * What lint finds in bytes of an open attempt that were read back or made from such: they were linted by the code of another time, and have
+ * lain where others may write. The request is not at hand, so names and key are held against what the bytes themselves say.
+ */
+export function relint(
+  { issuer }: SigningAuthority,
+  profile: Profile,
+  { tbs, plan }: { readonly tbs: Uint8Array; readonly plan: Certificate },
+): readonly Finding[] {
+  return lint(tbs, { profile, issuer, names: plan.names, spki: plan.spki });
 }

@@ -5,7 +5,7 @@ import { type AttemptRow, type IntentRow, isReserved, readAttempt } from "./atte
 import type { SigningAuthority } from "./authority.ts";
 import type { Ca } from "./ca.ts";
 import { type IssuedCertificate, readCertificateOfRequest } from "./certificates.ts";
-import { finish, isFresh } from "./finish.ts";
+import { finish, isFresh, relint } from "./finish.ts";
 
 /**
  * The certificate of the request that `intent` could not be recorded for, because an earlier attempt of it stands; one that is open and that
@@ -31,10 +31,14 @@ export async function repeat(ca: Ca, authority: SigningAuthority, intent: Intent
   if (attempt.ended)
     throw new Fault("policyDenied", "this request was closed without a certificate; ask again under another Idempotency-Key");
   const frozen = [...ca.profiles.values()].find(({ sha256 }) => Buffer.from(sha256).equals(attempt.profileSha256));
-  if (!frozen || attempt.authority !== authority.slug || !isFresh(ca, parseTbsCertificate(attempt.tbs), attempt)) {
+  const plan = parseTbsCertificate(attempt.tbs);
+  if (!frozen || attempt.authority !== authority.slug || !isFresh(ca, plan, attempt)) {
     throw new Fault("busy", "an earlier attempt of this request is being settled; ask again");
   }
-  return await finish(ca, authority, frozen.profile, attempt);
+  if (relint(authority, frozen.profile, { tbs: attempt.tbs, plan }).length > 0) {
+    throw new Fault("busy", "an earlier attempt of this request is being closed; ask again");
+  }
+  return await finish(ca, authority, frozen.profile, { ...attempt, plan });
 }
 
 /** How long an attempt that another instance opened is left to it before its bytes are signed here as well. */

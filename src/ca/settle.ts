@@ -2,7 +2,6 @@ import { appendAudit } from "../audit/append.ts";
 import { auditRow } from "../audit/entry.ts";
 import { Fault } from "../fault.ts";
 import { type Certificate, notAfterOf, parseTbsCertificate, reissuedTbs } from "../pki/certificate.ts";
-import { lint } from "../pki/lint.ts";
 import type { Profile } from "../pki/profile.ts";
 import {
   type AttemptRow,
@@ -15,7 +14,7 @@ import {
 } from "./attempt-store.ts";
 import type { Authority } from "./authority.ts";
 import type { Ca } from "./ca.ts";
-import { finish, isFresh } from "./finish.ts";
+import { finish, isFresh, relint } from "./finish.ts";
 import { drawSerial, intentRow } from "./intent.ts";
 import { readFrozenProfile } from "./profiles.ts";
 
@@ -34,7 +33,8 @@ export type Settlement = { readonly finished: number; readonly closed: number; r
 
 /**
  * Settles attempts that a crash or an outage left open: the same bytes are signed again while they are fresh; else the attempt is closed,
- * its serial revoked, and the next one opened in the same transaction, or, where that may not be, the request is closed for good.
+ * its serial revoked, and the next one opened in the same transaction, or, where that may not be, the request is closed for good, as it is
+ * where lint now finds anything in the bytes.
  * May run in several instances at once. An attempt that cannot be settled now stays open for a later round and holds up no other: a round
  * tries the 1,000 behind those that the round before tried, and begins again with the oldest when it has come to the end.
  */
@@ -82,21 +82,27 @@ async function settleAttempt(ca: Ca, attempt: AttemptRow): Promise<"finished" | 
   const profile = await readFrozenProfile(ca.database, attempt.profileSha256);
   if (!profile) throw new Fault("internal", "the profile of an intent is not recorded");
   const plan = parseTbsCertificate(attempt.tbs);
+  const findings = relint(authority, profile, { tbs: attempt.tbs, plan });
+  if (findings.length > 0) {
+    const rules = findings.map(({ rule }) => rule);
+    ca.events.tell("error", "lint.refused", { authority: authority.slug, serial: plan.serial, rules });
+    return await close(ca, authority, profile, { attempt, plan, next: undefined });
+  }
   if (isFresh(ca, plan, attempt)) {
     await finish(ca, authority, profile, { ...attempt, plan });
     ca.events.tell("info", "issuance.settled", { authority: authority.slug, serial: plan.serial });
     return "finished";
   }
-  return await closeAndReopen(ca, authority, profile, { attempt, plan });
+  return await close(ca, authority, profile, { attempt, plan, next: nextAttempt(ca, authority, profile, { attempt, plan }) });
 }
 
-async function closeAndReopen(
+/** Closes an attempt and opens `next` in the same transaction, where there is one. */
+async function close(
   ca: Ca,
   authority: Authority,
   profile: Profile,
-  { attempt, plan }: { attempt: AttemptRow; plan: Certificate },
+  { attempt, plan, next }: { attempt: AttemptRow; plan: Certificate; next: IntentRow | undefined },
 ): Promise<"closed" | "left"> {
-  const next = nextAttempt(ca, authority, profile, { attempt, plan });
   const outcome = await ca.database.transact(async (tx) => {
     const closed = await closeAttempt(tx, {
       authority: attempt.authority,
@@ -143,7 +149,7 @@ function nextAttempt(
   const lifetimeSeconds = (plan.notAfter.getTime() - plan.notBefore.getTime()) / 1000 + 1;
   const notBefore = new Date(ca.timekeeper.signingTime().getTime() - profile.backdateSeconds * 1000);
   const tbs = reissuedTbs(attempt.tbs, { serial, notBefore, notAfter: notAfterOf(notBefore, lifetimeSeconds) });
-  if (lint(tbs, { profile, issuer: authority.issuer, names: plan.names, spki: plan.spki }).length > 0) return undefined;
+  if (relint(authority, profile, { tbs, plan }).length > 0) return undefined;
   return intentRow(ca, {
     authority: attempt.authority,
     serial: Buffer.from(serial, "hex"),
