@@ -82,13 +82,13 @@ describe("keyChange (RFC 8555 §7.3.5)", () => {
   });
 
   test.for([
-    { name: "the account of another", payload: (_: Owner) => ({ account: accountUrl({ id: "A".repeat(22) }) }) },
-    { name: "no account", payload: (_: Owner) => ({ account: undefined }) },
+    { name: "the account of another", payload: () => ({ account: accountUrl({ id: "A".repeat(22) }) }) },
+    { name: "no account", payload: () => ({ account: undefined }) },
     { name: "the account in capitals", payload: ({ account }: Owner) => ({ account: accountUrl(account).replace("https", "HTTPS") }) },
-    { name: "no oldKey", payload: (_: Owner) => ({ oldKey: undefined }) },
-    { name: "the oldKey of another", payload: (_: Owner) => ({ oldKey: signingKey().jwk }) },
-    { name: "an oldKey that is none", payload: (_: Owner) => ({ oldKey: { kty: "EC" } }) },
-    { name: "an oldKey that is a text", payload: (_: Owner) => ({ oldKey: "x" }) },
+    { name: "no oldKey", payload: () => ({ oldKey: undefined }) },
+    { name: "the oldKey of another", payload: () => ({ oldKey: signingKey().jwk }) },
+    { name: "an oldKey that is none", payload: () => ({ oldKey: { kty: "EC" } }) },
+    { name: "an oldKey that is a text", payload: () => ({ oldKey: "x" }) },
   ])("with $name is malformed (AA-32)", async ({ payload }) => {
     const mine = await owner();
     await expect(change(mine, keyChange(mine, signingKey(), { payload: payload(mine) }))).rejects.toEqual(fault("malformed"));

@@ -89,7 +89,7 @@ describe("external account binding (RFC 8555 §7.3.4)", () => {
     { name: "an unprotected header", of: (good: ReturnType<typeof binding>) => ({ ...good, header: { kid: "x" } }) },
     { name: "several signatures", of: (good: ReturnType<typeof binding>) => ({ ...good, signatures: [] }) },
     { name: "padding in the signature", of: (good: ReturnType<typeof binding>) => ({ ...good, signature: `${good.signature}=` }) },
-    { name: "no payload", of: ({ payload: _, ...rest }: ReturnType<typeof binding>) => rest },
+    { name: "no payload", of: (good: ReturnType<typeof binding>) => ({ ...good, payload: undefined }) },
   ])("with $name is malformed (AA-21)", async ({ of }) => {
     const [made, key] = [await credential(), signingKey()];
     await expect(bind(key, of(binding(made, key)))).rejects.toEqual(fault("malformed"));
