@@ -17,7 +17,11 @@ export type ChallengeOf = { readonly challenge: Challenge; readonly authorizatio
 /** The account's challenge of this id; undefined as `readAuthorization`. */
 export async function readChallenge({ database, clock }: Acme, account: Account, id: string): Promise<ChallengeOf | undefined> {
   const authorization = await database.read((sql) => readAuthorizationOfChallenge(sql, id, clock.now()));
-  if (authorization?.accountId !== account.id) return undefined;
+  return authorization?.accountId === account.id ? challengeOf(authorization, id) : undefined;
+}
+
+/** The challenge of this id among those of an authorization. */
+export function challengeOf(authorization: Authorization, id: string): ChallengeOf | undefined {
   const challenge = authorization.challenges.find((one) => one.id === id);
   return challenge && { challenge, authorization };
 }

@@ -3,7 +3,7 @@ import type { Account } from "./account.ts";
 import { type Acme, drawId } from "./acme.ts";
 import type { Authorization } from "./authorization.ts";
 import { beginValidation } from "./challenge-store.ts";
-import type { ChallengeOf } from "./read-authorization.ts";
+import { type ChallengeOf, challengeOf, readChallenge } from "./read-authorization.ts";
 import { startValidation } from "./validate.ts";
 
 /**
@@ -15,15 +15,22 @@ import { startValidation } from "./validate.ts";
 export async function respond(acme: Acme, account: Account, id: string): Promise<ChallengeOf | undefined> {
   const response = { id, accountId: account.id, thumbprint: account.key.thumbprint, lease: drawId(acme), now: acme.clock.now() };
   const { authorization, begun } = await acme.database.read((sql) => beginValidation(sql, response));
-  const challenge = authorization?.challenges.find((one) => one.id === id);
-  if (!authorization || !challenge) return undefined;
-  if (begun) {
-    startValidation(acme, begun);
-    return { authorization, challenge: { ...challenge, status: "processing" } };
-  }
-  if (challenge.status === "valid" || challenge.status === "invalid") return { authorization, challenge };
+  if (!authorization) return undefined;
+  if (begun) startValidation(acme, begun);
+  const found = challengeOf(authorization, id);
+  if (begun) return found && { authorization, challenge: { ...found.challenge, status: "processing" } };
+  // It stood so before the statement: where nothing could begin now, another response was first.
+  const waits = found?.challenge.status === "pending" && authorization.status === "pending";
+  return refuseIdle(waits ? await readChallenge(acme, account, id) : found);
+}
+
+/** The challenge, unless it waits for a response that cannot be taken. */
+function refuseIdle(found: ChallengeOf | undefined): ChallengeOf | undefined {
+  if (!found) return undefined;
+  const { challenge, authorization } = found;
+  if (challenge.status === "valid" || challenge.status === "invalid") return found;
   refuseEnded(authorization);
-  if (challenge.status === "processing") return { authorization, challenge };
+  if (challenge.status === "processing") return found;
   throw new Fault("malformed", "another challenge of this authorization is being validated");
 }
 

@@ -64,14 +64,20 @@ export async function settle(ca: Ca): Promise<Settlement> {
 }
 
 /**
- * Settles what this instance itself began and could not finish, without waiting until nobody else can be at it. Ends with the first that
- * cannot be settled now: where the token is away, it is away for all.
+ * Settles what this instance itself began and could not finish, without waiting until nobody else can be at it. A round ends with the
+ * first that cannot be settled now, which then stands behind the others: where the token is away, it is away for all.
  */
 export async function settleUnfinished(ca: Ca): Promise<void> {
-  for (const [id, { authority, serial }] of ca.unfinished) {
-    const attempt = await ca.database.read((sql) => readAttemptOf(sql, authority, serial));
-    if (attempt && !attempt.ended) await settleAttempt(ca, attempt);
+  for (const [id, left] of ca.unfinished) {
     ca.unfinished.delete(id);
+    try {
+      const attempt = await ca.database.read((sql) => readAttemptOf(sql, left.authority, left.serial));
+      if (attempt && !attempt.ended) await settleAttempt(ca, attempt);
+    } catch (cause) {
+      ca.unfinished.set(id, left);
+      ca.events.tell("debug", "job.failed", { job: "settle unfinished", serial: id, cause });
+      return;
+    }
   }
 }
 
