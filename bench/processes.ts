@@ -4,13 +4,29 @@ import { join } from "node:path";
 /** Hundredths of a second, as /proc counts on Linux (USER_HZ). */
 const ticksPerSecond = 100;
 
+/** What a process does, by its command line; the first that fits. */
+const commands = {
+  PostgreSQL: /postgres/,
+  "HSM host": /\/hsm\/(token-)?host\.ts/,
+  validator: /\/net\/validator\.ts/,
+  service: /^/,
+} as const;
+
+export type ProcessPart = keyof typeof commands;
+
+/** Every part that a process can be. */
+export const parts = Object.keys(commands) as readonly ProcessPart[]; // they are the keys of that object
+
+/** Seconds of CPU, user and system. */
+export type CpuSeconds = Readonly<Partial<Record<ProcessPart, number>>>;
+
 type ProcessStatus = { readonly id: number; readonly parent: number; readonly ticks: number };
 
 /**
- * Seconds of CPU, user and system, that `roots` and everything below them have used so far.
+ * Seconds of CPU that `roots` and everything below them have used so far, by what they do.
  * Processes that ended between two readings are missing from the second: the windows measured here start none.
  */
-export async function cpuSeconds(roots: readonly number[]): Promise<number> {
+export async function cpuSeconds(roots: readonly number[]): Promise<CpuSeconds> {
   const all = await statuses();
   const counted = new Set(roots);
   // A child may stand before its parent in the list: repeat until nothing is added.
@@ -18,7 +34,17 @@ export async function cpuSeconds(roots: readonly number[]): Promise<number> {
     size = counted.size;
     for (const { id, parent } of all) if (counted.has(parent)) counted.add(id);
   }
-  return all.filter(({ id }) => counted.has(id)).reduce((sum, { ticks }) => sum + ticks, 0) / ticksPerSecond;
+  const seconds = new Map<ProcessPart, number>();
+  for (const { id, ticks } of all.filter((one) => counted.has(one.id))) {
+    const part = await partOf(id);
+    seconds.set(part, (seconds.get(part) ?? 0) + ticks / ticksPerSecond);
+  }
+  return Object.fromEntries(seconds);
+}
+
+async function partOf(id: number): Promise<ProcessPart> {
+  const command = await readFile(`/proc/${id}/cmdline`, "utf8").catch(() => "");
+  return parts.find((part) => commands[part].test(command)) ?? "service";
 }
 
 /** The process that a `postmaster.pid` below `directory` names, if there is one: the parent of every PostgreSQL process of that cluster. */

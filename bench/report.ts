@@ -1,5 +1,8 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { calibration, type Machine } from "./machine.ts";
+import { aimsList, markdown } from "./markdown.ts";
+import { median, medians } from "./median.ts";
 import type { Measurement } from "./window.ts";
 
 /** Everything measured at one number of callers, one entry a round. */
@@ -13,14 +16,7 @@ export type Row = {
 };
 
 /** What a run was: how often and where it measured. */
-export type Circumstances = {
-  /** Processes that were running or waiting when the run began, by the machine's one-minute average. */
-  readonly loadAverage: number;
-  readonly rounds: number;
-  readonly nodeSignaturesPerSecond: number;
-  readonly cores: number;
-  readonly stepCa: boolean;
-};
+export type Circumstances = Machine & { readonly rounds: number; readonly stepCa: boolean };
 
 /** The figures as Markdown: medians of the rounds, and the ratios within this run, by which runs on other machines compare. */
 export function table(rows: readonly Row[], circumstances: Circumstances): string {
@@ -44,17 +40,14 @@ export function table(rows: readonly Row[], circumstances: Circumstances): strin
       "÷ step-ca": theirs ? (ours.perSecond / theirs.perSecond).toFixed(2) : "–",
     };
   });
-  const header = Object.keys(lines[0] ?? {});
-  const cells = [header, header.map(() => "---"), ...lines.map((line) => Object.values(line))];
-  const text = cells.map((row) => `| ${row.join(" | ")} |`);
-  const { rounds, nodeSignaturesPerSecond, cores, loadAverage, stepCa } = circumstances;
+  const { rounds, cores, stepCa } = circumstances;
   return [
-    ...text,
+    markdown(lines),
     "",
     `Median of ${rounds}, contestants alternating; ${cores} cores shared with the load client; every key P-256, every request over TLS 1.3 and HTTP/1.1, kept alive.`,
     `Ours is durable in PostgreSQL and signs in a token${stepCa ? "; step-ca keeps its rows in its embedded store and its key in memory" : ""}.`,
     ...aims(rows),
-    `Calibration: ${nodeSignaturesPerSecond.toFixed(0)} P-256 signatures per second by Node's own crypto on one thread; load average ${loadAverage.toFixed(1)} when the run began.`,
+    calibration(circumstances),
   ].join("\n");
 }
 
@@ -75,13 +68,7 @@ function aims(rows: readonly Row[]): string[] {
     { aim: "p99 of at most 45 ms at 32 callers", value: ours.p99Ms, met: ours.p99Ms <= 45 },
     { aim: "p99 of at most 90 ms at 64 callers", value: more.p99Ms, met: more.p99Ms <= 90 },
   ];
-  return [
-    "",
-    "Aims:",
-    "",
-    ...all.map(({ aim, value, met }) => `- ${aim}: ${value.toFixed(2)}, ${Number.isNaN(value) ? "not measured" : met ? "met" : "missed"}`),
-    "",
-  ];
+  return [aimsList(all)];
 }
 
 /** Writes `report.md` and `report.json` into `directory`. */
@@ -89,20 +76,4 @@ export async function writeBenchReport(directory: string, rows: readonly Row[], 
   await mkdir(directory, { recursive: true });
   await writeFile(join(directory, "report.md"), `# Issuance over REST\n\n${table(rows, circumstances)}\n`);
   await writeFile(join(directory, "report.json"), `${JSON.stringify({ circumstances, rows }, undefined, 2)}\n`);
-}
-
-function medians(all: readonly Measurement[]): Measurement {
-  const of = (pick: (one: Measurement) => number | undefined): number => median(all.flatMap((one) => pick(one) ?? []));
-  const trips = all.some((one) => one.roundTripsEach !== undefined) ? { roundTripsEach: of((one) => one.roundTripsEach) } : {};
-  return {
-    perSecond: of((one) => one.perSecond),
-    p50Ms: of((one) => one.p50Ms),
-    p99Ms: of((one) => one.p99Ms),
-    cpuMsEach: of((one) => one.cpuMsEach),
-    ...trips,
-  };
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 }

@@ -10,7 +10,7 @@ import { outputOf } from "../conformance/execute.ts";
 import { cacheDirectory } from "../conformance/peers.ts";
 import { freePort } from "../conformance/service.ts";
 
-/** A running step-ca with a P-256 root and intermediate, its embedded store, and one JWK provisioner. */
+/** A running step-ca with a P-256 root and intermediate and a JWK provisioner. */
 export type StepCa = AsyncDisposable & {
   readonly processId: number;
   readonly url: string;
@@ -18,6 +18,16 @@ export type StepCa = AsyncDisposable & {
   readonly provisioner: string;
   /** PKCS #8 PEM of the provisioner's key. */
   readonly keyFile: string;
+  /** URL of the directory of its ACME provisioner. */
+  readonly acmeDirectory: string;
+};
+
+/** Where step-ca keeps its rows, an embedded store unless it is told a PostgreSQL, and where it meets challenges. */
+export type StepCaOptions = {
+  readonly databaseUrl?: string;
+  readonly http01Port?: number;
+  /** HOST:PORT of the name server. */
+  readonly resolver?: string;
 };
 
 const program = join(cacheDirectory, "step/bin/step-ca");
@@ -26,7 +36,7 @@ const program = join(cacheDirectory, "step/bin/step-ca");
 export const stepCaInstallation = `CGO_ENABLED=0 GOBIN=${join(cacheDirectory, "step/bin")} go install github.com/smallstep/certificates/cmd/step-ca@v0.30.2`;
 
 /** Starts step-ca where its build is cached, otherwise undefined. Disposal ends it and removes its data. */
-export async function startStepCa(): Promise<StepCa | undefined> {
+export async function startStepCa({ databaseUrl, http01Port, resolver }: StepCaOptions = {}): Promise<StepCa | undefined> {
   if (!existsSync(program)) return undefined;
   const directory = await mkdtemp(join(tmpdir(), "chancery-step-"));
   const port = await freePort();
@@ -34,9 +44,13 @@ export async function startStepCa(): Promise<StepCa | undefined> {
   const keyFile = join(directory, "provisioner.key");
   const provisioner = generateKeyPairSync("ec", { namedCurve: "P-256" });
   await writeFile(keyFile, provisioner.privateKey.export({ type: "pkcs8", format: "pem" }), { mode: 0o600 });
-  const configuration = settings(directory, port, provisioner.publicKey.export({ format: "jwk" }));
+  const publicKey = provisioner.publicKey.export({ format: "jwk" });
+  const configuration = settings({ directory, port, publicKey, databaseUrl });
   await writeFile(join(directory, "ca.json"), JSON.stringify(configuration));
-  const child = spawn(program, [join(directory, "ca.json")], { stdio: ["ignore", "ignore", "pipe"] });
+  // Another port than 80 is for tests alone, as it says.
+  const meets = http01Port === undefined ? [] : ["--acme-http-port", String(http01Port), "--insecure"];
+  const asks = resolver === undefined ? [] : ["--resolver", resolver];
+  const child = spawn(program, [...meets, ...asks, join(directory, "ca.json")], { stdio: ["ignore", "ignore", "pipe"] });
   const words: string[] = [];
   child.stderr.on("data", (chunk: Buffer) => words.length < 50 && words.push(chunk.toString()));
   const ended = once(child, "exit");
@@ -46,6 +60,7 @@ export async function startStepCa(): Promise<StepCa | undefined> {
     rootFile: join(directory, "root.pem"),
     provisioner: "bench",
     keyFile,
+    acmeDirectory: `https://localhost:${port}/acme/acme/directory`,
     async [Symbol.asyncDispose]() {
       child.kill("SIGTERM");
       if (child.exitCode === null && child.signalCode === null) await ended;
@@ -60,7 +75,14 @@ export async function startStepCa(): Promise<StepCa | undefined> {
   throw new Error(`step-ca does not start: ${words.join("").slice(-2000)}`);
 }
 
-function settings(directory: string, port: number, publicKey: JsonWebKey): Record<string, unknown> {
+type Settings = {
+  readonly directory: string;
+  readonly port: number;
+  readonly publicKey: JsonWebKey;
+  readonly databaseUrl: string | undefined;
+};
+
+function settings({ directory, port, publicKey, databaseUrl }: Settings): Record<string, unknown> {
   const { crv, kty, x, y } = publicKey;
   // The thumbprint of RFC 7638 §3 names the key in tokens.
   const kid = createHash("sha256").update(JSON.stringify({ crv, kty, x, y })).digest("base64url");
@@ -71,8 +93,16 @@ function settings(directory: string, port: number, publicKey: JsonWebKey): Recor
     address: `127.0.0.1:${port}`,
     dnsNames: ["localhost"],
     logger: { format: "text" },
-    db: { type: "badgerv2", dataSource: join(directory, "db") },
-    authority: { provisioners: [{ type: "JWK", name: "bench", key: { use: "sig", alg: "ES256", kid, crv, kty, x, y } }] },
+    db:
+      databaseUrl === undefined
+        ? { type: "badgerv2", dataSource: join(directory, "db") }
+        : { type: "postgresql", dataSource: databaseUrl, database: "step" },
+    authority: {
+      provisioners: [
+        { type: "JWK", name: "bench", key: { use: "sig", alg: "ES256", kid, crv, kty, x, y } },
+        { type: "ACME", name: "acme" },
+      ],
+    },
     tls: { minVersion: 1.2, maxVersion: 1.3 },
   };
 }

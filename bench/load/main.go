@@ -1,8 +1,8 @@
-// Command load asks a certificate authority for certificates with a fixed number of callers, each of which waits for its answer before
-// it asks again (a closed loop), over TLS connections that stay open.
+// Command load asks a certificate authority for certificates with a fixed number of callers, each of which waits for its certificate
+// before it asks for another (a closed loop), over TLS connections that stay open.
 //
-// Keys, requests and one-time tokens are made beforehand, and every caller's connection is opened by one request that does not count.
-// Then it writes "ready", waits for a line on standard input, runs, and writes one line of JSON.
+// Keys, requests, one-time tokens and accounts are made beforehand, and with them every caller's connection is opened. Then it writes
+// "ready", waits for a line on standard input, runs, and writes one line of JSON.
 package main
 
 import (
@@ -11,9 +11,9 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"log"
 	"net/http"
 	"os"
@@ -23,141 +23,158 @@ import (
 	"time"
 )
 
-// An authority makes the requests of one server's interface and finds the certificate in its answers.
-type authority interface {
-	request(sample *sample) (*http.Request, error)
-	certificate(body []byte) (string, error)
+// A workload is how certificates are asked for.
+type workload interface {
+	// open does what a caller needs before its first certificate, over a connection that stays open.
+	open(caller int) error
+	// issue gets the certificate of the sample with this index, in PEM.
+	issue(caller, index int) ([]byte, error)
+	// requests is how many HTTP requests were sent since the workload was made.
+	requests() int64
 }
 
+// A refusal is an answer with another status than the one that was due.
+type refusal struct {
+	status int
+	body   string
+}
+
+func (r *refusal) Error() string { return fmt.Sprintf("%d: %.300s", r.status, r.body) }
+
 type result struct {
-	Requests   int     `json:"requests"`
-	Errors     int     `json:"errors"`
-	FirstError string  `json:"firstError,omitempty"`
-	Seconds    float64 `json:"seconds"`
-	P50Ms      float64 `json:"p50Ms"`
-	P99Ms      float64 `json:"p99Ms"`
+	Certificates int     `json:"certificates"`
+	HTTPRequests int64   `json:"httpRequests"`
+	Errors       int     `json:"errors"`
+	ServerErrors int     `json:"serverErrors"`
+	FirstError   string  `json:"firstError,omitempty"`
+	Seconds      float64 `json:"seconds"`
+	P50Ms        float64 `json:"p50Ms"`
+	P99Ms        float64 `json:"p99Ms"`
+	LongestMs    float64 `json:"longestMs"`
 }
 
 func main() {
 	log.SetFlags(0)
-	server := flag.String("server", "chancery", "whose interface: chancery or step")
-	url := flag.String("url", "", "base URL")
+	server := flag.String("server", "chancery", "whose interface: chancery, step or acme")
+	url := flag.String("url", "", "base URL; acme: URL of the directory")
 	roots := flag.String("ca", "", "PEM file of the root to trust")
 	token := flag.String("token", "", "chancery: file with the bearer token")
 	profile := flag.String("profile", "server", "chancery: profile")
 	key := flag.String("key", "", "step: PEM file with the provisioner's P-256 key")
 	provisioner := flag.String("provisioner", "", "step: name of the JWK provisioner")
+	challenges := flag.String("http01", "", "acme: address on which challenges are answered")
+	dns := flag.String("dns", "", "acme: address on which every name is said to be 127.0.0.1")
 	callers := flag.Int("callers", 1, "how many ask at once")
-	requests := flag.Int("requests", 1000, "how many certificates in all")
+	most := flag.Int("requests", 1000, "how many certificates in all")
+	seconds := flag.Int("seconds", 0, "after how many seconds nothing more is begun; 0: after the last certificate")
 	flag.Parse()
 
-	var asked authority
-	var err error
-	if *server == "step" {
-		asked, err = newStep(*url, *provisioner, *key)
-	} else {
-		asked, err = newChancery(*url, *profile, *token)
-	}
-	check(err)
 	client, err := newClient(*roots, *callers)
 	check(err)
-
-	samples, err := newSamples(*requests + *callers)
+	samples, err := newSamples(*most)
 	check(err)
-	prepared := make([]*http.Request, len(samples))
-	for index, one := range samples {
-		prepared[index], err = asked.request(one)
+	var load workload
+	switch *server {
+	case "acme":
+		load, err = newAcme(client, samples, acmeOptions{directory: *url, callers: *callers, challenges: *challenges, dns: *dns})
+	case "step":
+		var asked authority
+		asked, err = newStep(*url, *provisioner, *key)
 		check(err)
+		load, err = newRest(client, asked, samples, *callers)
+	default:
+		var asked authority
+		asked, err = newChancery(*url, *profile, *token)
+		check(err)
+		load, err = newRest(client, asked, samples, *callers)
 	}
-	// One request a caller opens its connection.
-	opening := run(client, prepared[*requests:], *callers, nil)
-	if opening.Errors > 0 {
-		log.Fatal(opening.FirstError)
-	}
+	check(err)
+	check(forEach(*callers, load.open))
 	fmt.Println("ready")
 	_, err = bufio.NewReader(os.Stdin).ReadString('\n')
 	check(err)
-
-	last := make([]answer, *callers)
-	measured := run(client, prepared[:*requests], *callers, last)
-	for _, one := range last {
-		if one.body != nil {
-			check(verify(asked, one, samples))
-		}
-	}
-	check(json.NewEncoder(os.Stdout).Encode(measured))
+	check(json.NewEncoder(os.Stdout).Encode(run(load, samples, *callers, time.Duration(*seconds)*time.Second)))
 }
 
-// An answer is a body and the index of the request it answers.
-type answer struct {
-	index int
-	body  []byte
-}
-
-// run sends the requests with so many callers and keeps each caller's last good answer, where last is given.
-func run(client *http.Client, requests []*http.Request, callers int, last []answer) result {
-	var next atomic.Int64
+// run issues the samples with so many callers and holds that each caller's last certificate is for its sample. It gives up when as many
+// have failed as there are callers: a server that hangs lets everybody wait.
+func run(load workload, samples []*sample, callers int, limit time.Duration) result {
+	var next, failures, serverErrors atomic.Int64
+	var ended atomic.Int64 // when the last certificate came: what is waited for in vain after it is no part of the window
 	var group sync.WaitGroup
 	var firstError atomic.Pointer[string]
-	var failures atomic.Int64
 	durations := make([][]time.Duration, callers)
+	sent := load.requests()
 	begun := time.Now()
+	failed := func(err error) {
+		text := err.Error()
+		firstError.CompareAndSwap(nil, &text)
+		failures.Add(1)
+		var refused *refusal
+		if errors.As(err, &refused) && refused.status >= 500 {
+			serverErrors.Add(1)
+		}
+	}
 	for caller := range callers {
 		group.Add(1)
 		go func() {
 			defer group.Done()
-			for {
+			var last []byte
+			var lastIndex int
+			for failures.Load() < int64(callers) && (limit == 0 || time.Since(begun) < limit) {
 				index := int(next.Add(1)) - 1
-				if index >= len(requests) {
-					return
+				if index >= len(samples) {
+					break
 				}
 				asked := time.Now()
-				body, err := send(client, requests[index])
-				durations[caller] = append(durations[caller], time.Since(asked))
+				certificate, err := load.issue(caller, index)
 				if err != nil {
-					failures.Add(1)
-					text := err.Error()
-					firstError.CompareAndSwap(nil, &text)
-				} else if last != nil {
-					last[caller] = answer{index, body}
+					failed(err)
+					continue
+				}
+				durations[caller] = append(durations[caller], time.Since(asked))
+				ended.Store(int64(time.Since(begun)))
+				last, lastIndex = certificate, index
+			}
+			if last != nil {
+				if err := verify(last, samples[lastIndex]); err != nil {
+					failed(err)
 				}
 			}
 		}()
 	}
 	group.Wait()
-	seconds := time.Since(begun).Seconds()
+	seconds := time.Duration(ended.Load()).Seconds()
 	all := slices.Concat(durations...)
 	slices.Sort(all)
-	measured := result{Requests: len(requests), Errors: int(failures.Load()), Seconds: seconds, P50Ms: quantile(all, 0.50), P99Ms: quantile(all, 0.99)}
+	measured := result{
+		Certificates: len(all), HTTPRequests: load.requests() - sent, Errors: int(failures.Load()), ServerErrors: int(serverErrors.Load()),
+		Seconds: seconds, P50Ms: quantile(all, 0.50), P99Ms: quantile(all, 0.99), LongestMs: quantile(all, 1),
+	}
 	if text := firstError.Load(); text != nil {
 		measured.FirstError = *text
 	}
 	return measured
 }
 
-func send(client *http.Client, request *http.Request) ([]byte, error) {
-	response, err := client.Do(request)
-	if err != nil {
-		return nil, err
+// forEach lets all callers act at once, so that each has a connection, and gives one of their errors.
+func forEach(callers int, act func(caller int) error) error {
+	outcomes := make(chan error)
+	for caller := range callers {
+		go func() { outcomes <- act(caller) }()
 	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		return nil, err
+	var failed error
+	for range callers {
+		if err := <-outcomes; err != nil {
+			failed = err
+		}
 	}
-	if response.StatusCode != http.StatusCreated {
-		return nil, fmt.Errorf("%s: %.300s", response.Status, body)
-	}
-	return body, nil
+	return failed
 }
 
-// verify holds that an answer's certificate is for the key that its request proved.
-func verify(asked authority, one answer, samples []*sample) error {
-	text, err := asked.certificate(one.body)
-	if err != nil {
-		return err
-	}
-	block, _ := pem.Decode([]byte(text))
+// verify holds that a certificate is for the key that its request proved.
+func verify(text []byte, asked *sample) error {
+	block, _ := pem.Decode(text)
 	if block == nil {
 		return fmt.Errorf("no PEM in the answer")
 	}
@@ -165,13 +182,13 @@ func verify(asked authority, one answer, samples []*sample) error {
 	if err != nil {
 		return err
 	}
-	if !samples[one.index].key.PublicKey.Equal(certificate.PublicKey) {
+	if !asked.key.PublicKey.Equal(certificate.PublicKey) {
 		return fmt.Errorf("the certificate is for another key")
 	}
-	return certificate.VerifyHostname(samples[one.index].name)
+	return certificate.VerifyHostname(asked.name)
 }
 
-// newClient speaks HTTP/1.1 to every server, so that both are asked in the same way.
+// newClient speaks HTTP/1.1 to every server, so that all are asked in the same way.
 func newClient(roots string, callers int) (*http.Client, error) {
 	text, err := os.ReadFile(roots)
 	if err != nil {
@@ -189,7 +206,7 @@ func newClient(roots string, callers int) (*http.Client, error) {
 		MaxConnsPerHost:     callers,
 		DisableCompression:  true,
 	}
-	return &http.Client{Transport: transport, Timeout: time.Minute}, nil
+	return &http.Client{Transport: transport, Timeout: 20 * time.Second}, nil
 }
 
 // quantile of sorted durations, in milliseconds.

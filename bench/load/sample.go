@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
 )
@@ -14,7 +15,9 @@ import (
 type sample struct {
 	name string
 	key  *ecdsa.PrivateKey
-	csr  string
+	// csr in PEM; der is the same in DER.
+	csr string
+	der []byte
 }
 
 func newSamples(count int) ([]*sample, error) {
@@ -32,10 +35,12 @@ func newSamples(count int) ([]*sample, error) {
 			return nil, err
 		}
 		csr := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}))
-		samples[index] = &sample{name: name, key: key, csr: csr}
+		samples[index] = &sample{name: name, key: key, csr: csr, der: der}
 	}
 	return samples, nil
 }
+
+func (s *sample) csrBase64url() string { return base64.RawURLEncoding.EncodeToString(s.der) }
 
 func unique() string {
 	octets := make([]byte, 16)

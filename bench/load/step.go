@@ -83,31 +83,34 @@ func (s *step) token(one *sample) (string, error) {
 		return "", err
 	}
 	input := header + "." + claims
+	signature, err := es256(s.key, input)
+	return input + "." + signature, err
+}
+
+// es256 signs as RFC 7518 §3.4 says: r and s of 32 octets each, in base64url.
+func es256(key *ecdsa.PrivateKey, input string) (string, error) {
 	digest := sha256.Sum256([]byte(input))
-	r, ss, err := ecdsa.Sign(rand.Reader, s.key, digest[:])
+	r, s, err := ecdsa.Sign(rand.Reader, key, digest[:])
 	if err != nil {
 		return "", err
 	}
 	signature := make([]byte, 64)
 	r.FillBytes(signature[:32])
-	ss.FillBytes(signature[32:])
-	return input + "." + base64.RawURLEncoding.EncodeToString(signature), nil
+	s.FillBytes(signature[32:])
+	return base64.RawURLEncoding.EncodeToString(signature), nil
 }
 
-func encoded(value map[string]any) (string, error) {
+func encoded(value any) (string, error) {
 	text, err := json.Marshal(value)
 	return base64.RawURLEncoding.EncodeToString(text), err
 }
 
-// thumbprint of the key (RFC 7638 §3), which step-ca knows it by.
+// thumbprint of the key (RFC 7638 §3).
 func thumbprint(key *ecdsa.PublicKey) string {
-	coordinate := func(octets []byte) string { return base64.RawURLEncoding.EncodeToString(octets) }
-	point, err := key.ECDH()
+	text, err := publicJwk(key)
 	if err != nil {
 		return ""
 	}
-	octets := point.Bytes()
-	text := fmt.Sprintf(`{"crv":"P-256","kty":"EC","x":"%s","y":"%s"}`, coordinate(octets[1:33]), coordinate(octets[33:]))
-	digest := sha256.Sum256([]byte(text))
+	digest := sha256.Sum256(text)
 	return base64.RawURLEncoding.EncodeToString(digest[:])
 }
