@@ -19,6 +19,7 @@ import { healthKeyName } from "./ca/ceremony.ts";
 import { listCertificates, readCertificate } from "./ca/certificates.ts";
 import { issue } from "./ca/issue.ts";
 import { openAuthorities, requireKeys } from "./ca/open-authorities.ts";
+import { revokeBlocked } from "./ca/revoke.ts";
 import { settle, settleUnfinished } from "./ca/settle.ts";
 import type { Config } from "./config.ts";
 import { readKeyPair } from "./custody/store.ts";
@@ -234,6 +235,7 @@ function periodicJobs(world: { ca: Ca; acme: Acme; database: Database; renew: ()
     { name: "validation", everySeconds: 1, act: () => validateDue(acme) },
     { name: "nonce keys", everySeconds: 30, act: acme.nonces.refresh },
     { name: "sweep", everySeconds: 60, act: () => sweep(acme) },
+    { name: "compromised keys", everySeconds: 60, act: async () => void (await revokeBlocked(ca)) },
   ];
 }
 
