@@ -229,9 +229,9 @@ describe("no answer", () => {
   });
 });
 
-describe("the validator or our own DNS away", () => {
-  const away = () => Promise.reject(new Fault("validatorUnavailable", "the validator is away"));
+const away = () => Promise.reject(new Fault("validatorUnavailable", "the validator is away"));
 
+describe("the validator or our own DNS away", () => {
   test("fails nothing and is not counted: asked again within a minute, as often as it takes, it stays processing (AV-6)", async () => {
     const one = await pending();
     ground.validator.script.http = away;
@@ -278,11 +278,11 @@ describe("the validator or our own DNS away", () => {
   });
 });
 
-describe("a lease", () => {
-  /** Lets the leases end, whose times are the server's. */
-  const endLeases = () =>
-    ground.acme.database.read((sql) => sql`update acme_challenge set lease_until = now() where lease_until is not null`);
+/** Lets the leases end, whose times are the server's. */
+const endLeases = () =>
+  ground.acme.database.read((sql) => sql`update acme_challenge set lease_until = now() where lease_until is not null`);
 
+describe("a lease", () => {
   test("of an instance that is dead is taken over, and what that one found later counts for nothing", async () => {
     const one = await pending();
     const held = Promise.withResolvers<void>();

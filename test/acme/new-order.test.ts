@@ -52,6 +52,15 @@ test.for([
   expect(new Set(tokens).size).toBe(tokens.length);
 });
 
+/** 64 equal requests at once over two instances. */
+const race = async (name: string) => {
+  const both = Array.from({ length: 64 }, (_, index) => order(asking(name), { at: index % 2 === 0 ? ground.acme : ground.other }));
+  const ended = await Promise.all(both);
+  return { ids: new Set(ended.map((each) => each.order.id)).size, created: ended.filter((each) => each.created).length };
+};
+
+const run = (sql: string) => ground.acme.database.read((template) => template.unsafe(sql));
+
 describe("an equal order that is open (AO-13)", () => {
   test("is found again; another account, name or date makes another", async () => {
     const first = await order(asking("equal.example.org"));
@@ -78,18 +87,12 @@ describe("an equal order that is open (AO-13)", () => {
   });
 
   test("64 at once over two instances make one order; without the row of open orders they make several (AK-8)", async () => {
-    const race = async (name: string) => {
-      const both = Array.from({ length: 64 }, (_, index) => order(asking(name), { at: index % 2 === 0 ? ground.acme : ground.other }));
-      const ended = await Promise.all(both);
-      return { ids: new Set(ended.map((each) => each.order.id)).size, created: ended.filter((each) => each.created).length };
-    };
     for (let round = 0; round < 5; round += 1) expect(await race(`race-${round}.example.org`)).toEqual({ ids: 1, created: 1 });
-    const without = (sql: string) => ground.acme.database.read((run) => run.unsafe(sql));
-    await without(`create function forget_open_order() returns trigger language plpgsql as
+    await run(`create function forget_open_order() returns trigger language plpgsql as
       $$ begin new.digest = sha256(new.order_id::bytea); return new; end $$`);
-    await without("create trigger forget before insert on acme_open_order for each row execute function forget_open_order()");
+    await run("create trigger forget before insert on acme_open_order for each row execute function forget_open_order()");
     expect((await race("control.example.org")).ids).toBeGreaterThan(1);
-    await without("drop trigger forget on acme_open_order");
+    await run("drop trigger forget on acme_open_order");
   });
 });
 
@@ -186,14 +189,14 @@ describe("what could not end well is refused at once", () => {
   });
 });
 
-describe("replaces (RFC 9773 §5)", () => {
-  const certificateId = async (issued: Order, by = account): Promise<string> => {
-    const found = await certificateOfOrder(ground.acme, by, issued.id);
-    const { authorityKeyIdentifier = new Uint8Array(), serial } = parseCertificate(found?.certificate ?? new Uint8Array());
-    return [authorityKeyIdentifier, Buffer.from(serial, "hex")].map((octets) => Buffer.from(octets).toString("base64url")).join(".");
-  };
-  const issuedFor = async (name: string, by = account) => finalized(ground.acme, by, await readyOrder(ground, by, name));
+const certificateId = async (issued: Order, by = account): Promise<string> => {
+  const found = await certificateOfOrder(ground.acme, by, issued.id);
+  const { authorityKeyIdentifier = new Uint8Array(), serial } = parseCertificate(found?.certificate ?? new Uint8Array());
+  return [authorityKeyIdentifier, Buffer.from(serial, "hex")].map((octets) => Buffer.from(octets).toString("base64url")).join(".");
+};
+const issuedFor = async (name: string, by = account) => finalized(ground.acme, by, await readyOrder(ground, by, name));
 
+describe("replaces (RFC 9773 §5)", () => {
   test("stands in the order at every read; a second order that replaces the same certificate is alreadyReplaced (AI-4)", async () => {
     const replaces = await certificateId(await issuedFor("r1.example.org"));
     const { order: made } = await order({ ...asking("r1.example.org"), replaces });

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { type Account } from "../../src/acme/account.ts";
 import { type Acme, openAcme } from "../../src/acme/acme.ts";
 import type { Directory } from "../../src/acme/directory.ts";
@@ -19,7 +20,7 @@ import { type MovedClock, movedClock } from "./clock.ts";
 import { type RecordedEvents, recordedEvents } from "./events.ts";
 import { type Point, failpoints } from "./failpoints.ts";
 import { startService, type TestService } from "./service.ts";
-import { httpAnswer, type ScriptedValidator, scriptedValidator } from "./validator.ts";
+import { httpAnswer, type ScriptedValidator, scriptedValidator, txtAnswer } from "./validator.ts";
 
 /** Two instances of ACME over one database and one token, on a clock that is moved, beside a service that does not disturb them. */
 export type AcmeGround = AsyncDisposable & {
@@ -134,6 +135,7 @@ export async function meet({ acme, validator }: Pick<AcmeGround, "acme" | "valid
     const challenge = authorization?.challenges.find(({ type }) => type === "http-01") ?? authorization?.challenges[0];
     if (!authorization || !challenge) throw new Error("no challenge");
     if (authorization.status !== "pending") continue;
+    validator.script.txt = () => txtAnswer(createHash("sha256").update(`${challenge.token}.${account.key.thumbprint}`).digest("base64url"));
     validator.script.http = ({ path }) => httpAnswer(`${path?.split("/").at(-1) ?? ""}.${account.key.thumbprint}`);
     await respond(acme, account, challenge.id);
     await validated(acme);
