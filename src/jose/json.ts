@@ -7,15 +7,17 @@ export type JsonObject = { readonly [member: string]: Json };
 
 /** Deepest nesting of arrays and objects. */
 const maxDepth = 8;
-/** Most members of one object, and most items of one array. */
+/** Most members of one object. */
 const maxMembers = 64;
+/** Most items of one array: more than an order has identifiers. */
+const maxItems = 128;
 
 /** Names that mean something to JavaScript: code that copies members one by one would change a prototype. */
 const refusedNames: ReadonlySet<string> = new Set(["__proto__", "constructor", "prototype"]);
 
 /**
  * The one JSON value that `bytes` holds. Stricter than JSON.parse, within I-JSON (RFC 7493): UTF-8 without byte order mark, no member
- * name twice, no lone surrogate, no number beyond the range of a double; at most 8 levels deep, 64 members an object and 64
+ * name twice, no lone surrogate, no number beyond the range of a double; at most 8 levels deep, 64 members an object and 128
  * items an array.
  * @throws Fault `malformed` with the offset, in UTF-16 units, of what is wrong.
  * @see RFC 8259, RFC 7493 §2
@@ -93,7 +95,7 @@ function readArray(reader: Reader, depth: number): readonly Json[] {
   if (closes(reader, "]")) return items;
   do {
     skipSpace(reader);
-    if (items.length === maxMembers) throw wrong(reader, `more than ${maxMembers} items in one JSON array`);
+    if (items.length === maxItems) throw wrong(reader, `more than ${maxItems} items in one JSON array`);
     items.push(readValue(reader, depth));
     skipSpace(reader);
   } while (take(reader, ","));
