@@ -23,14 +23,15 @@ export function judge({
   readonly ipRanges?: readonly string[] | undefined;
 }): Judge {
   const patterns = names?.map(parseNamePattern);
-  const ranges = ipRanges && new BlockList();
+  // One list for each family: one alone finds 10.0.0.1 in ::/0, mapped into IPv6.
+  const ranges = ipRanges && { ipv4: new BlockList(), ipv6: new BlockList() };
   for (const range of ipRanges ?? []) {
     const { address, prefix, family } = parseRange(range);
-    ranges?.addSubnet(address, prefix, family);
+    ranges?.[family].addSubnet(address, prefix, family);
   }
   return {
     allowsName: (name) => patterns === undefined || patterns.some((covers) => covers(name)),
-    allowsAddress: (address) => ranges === undefined || ranges.check(address, isIP(address) === 6 ? "ipv6" : "ipv4"),
+    allowsAddress: (address) => ranges === undefined || ranges[familyOf(address)].check(address, familyOf(address)),
   };
 }
 
@@ -58,8 +59,12 @@ export function parseRange(range: string): { readonly address: string; readonly 
   const [, text = "", length = ""] = /^([0-9a-fA-F:.]+)\/(\d{1,3})$/.exec(range) ?? [];
   const address = canonicalIpAddress(text);
   const prefix = Number(length);
-  if (address === undefined || prefix > (isIP(address) === 6 ? 128 : 32)) {
+  if (address === undefined || prefix > (familyOf(address) === "ipv6" ? 128 : 32)) {
     throw new Fault("malformed", `${JSON.stringify(range)} is no range of addresses, as 10.0.0.0/8 or fd00::/8`);
   }
-  return { address, prefix, family: isIP(address) === 6 ? "ipv6" : "ipv4" };
+  return { address, prefix, family: familyOf(address) };
+}
+
+function familyOf(address: string): "ipv4" | "ipv6" {
+  return isIP(address) === 6 ? "ipv6" : "ipv4";
 }
