@@ -199,7 +199,8 @@ export function texts(value: unknown): readonly string[] {
   return Array.isArray(value) ? value.map(String) : [];
 }
 
-function answer(status: number, raw: readonly string[], bytes: Buffer): AcmeAnswer {
+/** An answer from what came over the wire: its status, the header lines as names and values in turn, and its body. */
+export function answer(status: number, raw: readonly string[], bytes: Buffer): AcmeAnswer {
   const lines = (name: string) => raw.filter((_, index) => index % 2 === 1 && raw[index - 1]?.toLowerCase() === name);
   const text = bytes.toString("utf8");
   const json = text.startsWith("{") ? (JSON.parse(text) as Record<string, unknown>) : {};
@@ -222,6 +223,16 @@ export type RequestParts = {
   readonly keys?: webcrypto.CryptoKeyPair;
   readonly extensions?: readonly x509.Extension[];
 };
+
+/** The extension basicConstraints with CA:TRUE (RFC 5280 §4.2.1.9). */
+export function authorityExtension(): x509.Extension {
+  return new x509.BasicConstraintsExtension(true);
+}
+
+/** The extension extKeyUsage with these object identifiers (RFC 5280 §4.2.1.12). */
+export function usageExtension(...usages: readonly string[]): x509.Extension {
+  return new x509.ExtendedKeyUsageExtension([...usages]);
+}
 
 /** A new key pair for a certificate: P-256. */
 export async function certificateKeys(): Promise<webcrypto.CryptoKeyPair> {
