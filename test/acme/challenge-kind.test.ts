@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { assert, asyncProperty, integer, nat, uint8Array } from "fast-check";
+import * as fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Asked, ChallengeKind, Verdict } from "../../src/acme/challenge-kind.ts";
 import { dns01 } from "../../src/acme/dns-01.ts";
@@ -51,8 +51,8 @@ describe("http-01 (RFC 8555 §8.3, AV-1)", () => {
   });
 
   test("no other body is ever valid", async () => {
-    await assert(
-      asyncProperty(uint8Array({ maxLength: 128 }), async (body) => {
+    await fc.assert(
+      fc.asyncProperty(fc.uint8Array({ maxLength: 128 }), async (body) => {
         expect((await judged(http01, { http: () => httpAnswer(body) })).outcome).toBe("invalid");
       }),
     );
@@ -183,15 +183,15 @@ describe("tls-alpn-01 (RFC 8737 §3, RFC 8738 §6, AV-4)", () => {
 
   test("any change of an octet before the signature, and any other bytes: invalid, and never an error", async () => {
     const der = await certificate({ extensions: [san, proof] });
-    await assert(
-      asyncProperty(nat(der.length - 1), integer({ min: 1, max: 255 }), async (at, mask) => {
+    await fc.assert(
+      fc.asyncProperty(fc.nat(der.length - 1), fc.integer({ min: 1, max: 255 }), async (at, mask) => {
         const changed = Buffer.from(der);
         changed[at] = (changed[at] ?? 0) ^ mask;
         expect(await judged(tlsAlpn01, { tlsAlpn: () => tlsAlpnAnswer(changed) })).toMatchObject(unauthorized);
       }),
     );
-    await assert(
-      asyncProperty(uint8Array({ maxLength: 200 }), async (bytes) => {
+    await fc.assert(
+      fc.asyncProperty(fc.uint8Array({ maxLength: 200 }), async (bytes) => {
         expect(await judged(tlsAlpn01, { tlsAlpn: () => tlsAlpnAnswer(bytes) })).toMatchObject(unauthorized);
       }),
     );
