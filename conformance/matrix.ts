@@ -1,12 +1,13 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { abilities, cachedClients, fixedClients, passes, type ClientName } from "./acme/ability.ts";
 import type { Peers } from "./peers.ts";
 
 /** The peers without which a run proves too little: it fails when one of them judged nothing. */
 export const fixedPeers = ["openssl", "gnutls", "java", "go", "nginx+curl", "zlint", "pkilint"] as const;
 
 /** Who judged: a peer of the fixed list, or the run itself comparing bytes. */
-export type PeerName = (typeof fixedPeers)[number] | "chancery";
+export type PeerName = (typeof fixedPeers)[number] | ClientName | "chancery";
 
 /** One judgement: what was judged, by whom, and what is wrong (nothing when it passed). */
 export type Outcome = {
@@ -39,37 +40,47 @@ export function newMatrix(tell: (line: string) => void): Matrix {
   };
 }
 
-/** Peers of the fixed list that judged nothing. */
-export function silentPeers(outcomes: readonly Outcome[]): string[] {
-  return fixedPeers.filter((peer) => !outcomes.some((outcome) => outcome.peer === peer));
+/** Those of `peers` that judged nothing. */
+export function silentPeers(outcomes: readonly Outcome[], peers: readonly PeerName[]): string[] {
+  return peers.filter((peer) => !outcomes.some((outcome) => outcome.peer === peer));
 }
 
 /** A table in Markdown: one row a subject, one column a peer, passed/all in each cell. */
 export function matrixTable(outcomes: readonly Outcome[]): string {
   const peers = [...fixedPeers, "chancery"].filter((peer) => outcomes.some((outcome) => outcome.peer === peer));
-  const subjects = [...new Set(outcomes.map(({ subject }) => subject))];
-  const cell = (subject: string, peer: string): string => {
-    const own = outcomes.filter((outcome) => outcome.subject === subject && outcome.peer === peer);
-    const passed = own.filter(({ complaint }) => complaint === undefined).length;
-    return own.length === 0 ? "–" : passed === own.length ? `${passed}` : `${passed} of ${own.length} FAILED`;
-  };
-  const width = Math.max(...subjects.map((subject) => subject.length), 7);
-  const row = (first: string, cells: string[]): string =>
-    `| ${first.padEnd(width)} | ${cells.map((text, at) => text.padEnd(Math.max(peers[at]?.length ?? 0, 6))).join(" | ")} |`;
-  const rule = row(
-    "-".repeat(width),
-    peers.map((peer) => "-".repeat(Math.max(peer.length, 6))),
-  );
-  return [
-    row("Subject", [...peers]),
-    rule,
-    ...subjects.map((subject) =>
-      row(
-        subject,
-        peers.map((peer) => cell(subject, peer)),
-      ),
-    ),
-  ].join("\n");
+  const judged = outcomes.filter(({ peer }) => peers.includes(peer));
+  const subjects = [...new Set(judged.map(({ subject }) => subject))];
+  const cell = (subject: string, peer: string): string => passed(judged.filter((one) => one.subject === subject && one.peer === peer));
+  return table("Subject", subjects, { columns: peers, cell });
+}
+
+/** A table in Markdown: one row an ACME client, one column an ability or a pass. */
+export function clientTable(outcomes: readonly Outcome[]): string {
+  const clients = [...fixedClients, ...cachedClients].filter((client) => outcomes.some(({ peer }) => peer === client));
+  const cell = (client: string, subject: string): string =>
+    passed(outcomes.filter((one) => one.peer === client && one.subject === subject));
+  return table("Client", clients, { columns: [...abilities, ...passes], cell });
+}
+
+function passed(outcomes: readonly Outcome[]): string {
+  const good = outcomes.filter(({ complaint }) => complaint === undefined).length;
+  return outcomes.length === 0 ? "–" : good === outcomes.length ? `${good}` : `${good} of ${outcomes.length} FAILED`;
+}
+
+function table(
+  heading: string,
+  rows: readonly string[],
+  { columns, cell }: { columns: readonly string[]; cell: (row: string, column: string) => string },
+): string {
+  const width = Math.max(...rows.map((name) => name.length), heading.length);
+  const line = (first: string, cells: readonly string[]): string =>
+    `| ${first.padEnd(width)} | ${cells.map((text, at) => text.padEnd(Math.max(columns[at]?.length ?? 0, 6))).join(" | ")} |`;
+  const rule = columns.map((name) => "-".repeat(Math.max(name.length, 6)));
+  const body = rows.map((row) => {
+    const cells = columns.map((column) => cell(row, column));
+    return line(row, cells);
+  });
+  return [line(heading, columns), line("-".repeat(width), rule), ...body].join("\n");
 }
 
 /** Writes `report.json` and `report.md` into `directory`. */
@@ -82,8 +93,8 @@ export async function writeReport(
   const lines = [
     "# Conformance",
     "",
-    matrixTable(outcomes),
-    "",
+    ...(outcomes.some(({ peer }) => isOf(fixedPeers, peer)) ? [matrixTable(outcomes), ""] : []),
+    ...(outcomes.some(({ peer }) => isOf(fixedClients, peer)) ? ["## ACME clients", "", clientTable(outcomes), ""] : []),
     "## Peers",
     "",
     ...Object.entries(versions).map(([peer, version]) => `- ${peer}: ${version}`),
@@ -96,4 +107,8 @@ export async function writeReport(
   await mkdir(directory, { recursive: true });
   await writeFile(join(directory, "report.md"), lines.join("\n"));
   await writeFile(join(directory, "report.json"), `${JSON.stringify({ versions, outcomes }, undefined, 2)}\n`);
+}
+
+function isOf(names: readonly string[], name: string): boolean {
+  return names.includes(name);
 }

@@ -40,7 +40,8 @@ export async function findPeers(tell: (line: string) => void): Promise<Peers> {
   };
 }
 
-async function installed(
+/** `file`, after `install` has made it where it was missing; `tell` hears of both, and undefined is the answer where that fails. */
+export async function installed(
   peer: string,
   file: string,
   install: () => Promise<void>,
@@ -71,7 +72,7 @@ async function installPkilint(): Promise<void> {
 }
 
 /** The first line in which a program tells its version, or undefined when there is no such program. */
-async function version(program: string, parameters: readonly string[]): Promise<string | undefined> {
+export async function version(program: string, parameters: readonly string[]): Promise<string | undefined> {
   const ended = await execute(program, parameters).catch(() => undefined);
   return ended === undefined ? undefined : `${ended.stdout}${ended.stderr}`.trim().split("\n")[0];
 }

@@ -1,11 +1,23 @@
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { acmeClients } from "./acme/run.ts";
+import { fixedClients } from "./acme/ability.ts";
 import { issueSpecimens } from "./certificates.ts";
 import { issuers } from "./issuers.ts";
 import { linters } from "./linters.ts";
 import { lintVectors } from "./lint-vectors.ts";
-import { matrixTable, newMatrix, silentPeers, writeReport, type Run } from "./matrix.ts";
+import {
+  clientTable,
+  fixedPeers,
+  matrixTable,
+  newMatrix,
+  silentPeers,
+  writeReport,
+  type Matrix,
+  type PeerName,
+  type Run,
+} from "./matrix.ts";
 import { newcomer } from "./newcomer.ts";
 import { findPeers } from "./peers.ts";
 import { published } from "./published.ts";
@@ -15,40 +27,61 @@ import { webServer } from "./web-server.ts";
 
 const tell = (line: string): void => void process.stdout.write(`${line}\n`);
 
-/** Real peers against a service of our own, one subject after the other; true when every check passed and every peer of the fixed list took part. */
-async function main(): Promise<boolean> {
-  const peers = await findPeers(tell);
+/** What takes part: everything, or after the word `acme` the ACME clients alone, all or those that are named. */
+type Choice = { readonly peers: boolean; readonly clients: readonly string[] };
+
+/** Real peers against services of our own, one subject after the other; true when every check passed and every peer of the fixed list took part. */
+async function main(choice: Choice): Promise<boolean> {
   const directory = await mkdtemp(join(tmpdir(), "chancery-conformance-"));
-  const run: Run = { matrix: newMatrix(tell), peers };
+  const matrix = newMatrix(tell);
+  const versions: Record<string, string> = {};
   try {
-    tell("starting a service");
-    await using service = await startService();
-    await published(run, service);
-    const specimens = [...(await issueSpecimens(service, join(directory, "issued"))), ...(await issuers(join(directory, "issuers")))];
-    tell(`${specimens.length} certificates to judge`);
-    await mkdir(join(directory, "controls"));
-    await verifiers(run, specimens, join(directory, "controls"));
-    await linters(run, specimens, join(directory, "controls"));
-    await lintVectors(run, join(checkout, "test/vectors/lint"));
-    await webServer(run, service, directory);
-    await newcomer(run, directory);
+    if (choice.peers) Object.assign(versions, await certificatesAndPeers(matrix, directory));
+    Object.assign(versions, await acmeClients(matrix, { only: choice.clients, tell }));
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
-  const { outcomes } = run.matrix;
-  const silent = silentPeers(outcomes);
+  const { outcomes } = matrix;
+  const named = (client: string): boolean => choice.clients.length === 0 || choice.clients.includes(client);
+  const needed: PeerName[] = [...(choice.peers ? fixedPeers : []), ...fixedClients.filter(named)];
+  const silent = silentPeers(outcomes, needed);
   const failed = outcomes.filter(({ complaint }) => complaint !== undefined).length;
-  await writeReport(join(checkout, "conformance/report"), { versions: peers.versions, outcomes });
-  tell(`\n${matrixTable(outcomes)}\n`);
+  await writeReport(join(checkout, "conformance/report"), { versions, outcomes });
+  if (choice.peers) tell(`\n${matrixTable(outcomes)}`);
+  tell(`\n${clientTable(outcomes)}\n`);
   for (const peer of silent) tell(`${peer} did not run: the run counts as failed`);
   tell(`${outcomes.length - failed} of ${outcomes.length} checks passed; report in conformance/report`);
   return failed === 0 && silent.length === 0;
 }
 
+/** Certificates before verifiers, linters and a web server, and the README before somebody new. @returns the versions of those peers. */
+async function certificatesAndPeers(matrix: Matrix, directory: string): Promise<Readonly<Record<string, string>>> {
+  const peers = await findPeers(tell);
+  const run: Run = { matrix, peers };
+  tell("starting a service");
+  await using service = await startService();
+  await published(run, service);
+  const specimens = [...(await issueSpecimens(service, join(directory, "issued"))), ...(await issuers(join(directory, "issuers")))];
+  tell(`${specimens.length} certificates to judge`);
+  await mkdir(join(directory, "controls"));
+  await verifiers(run, specimens, join(directory, "controls"));
+  await linters(run, specimens, join(directory, "controls"));
+  await lintVectors(run, join(checkout, "test/vectors/lint"));
+  await webServer(run, service, directory);
+  await newcomer(run, directory);
+  return peers.versions;
+}
+
+function choose([section, ...clients]: readonly string[]): Choice {
+  if (section === undefined) return { peers: true, clients: [] };
+  if (section !== "acme") throw new Error(`there is no part ${section} of the conformance run: acme is one`);
+  return { peers: false, clients };
+}
+
 endOnSignals();
 // Debian keeps nginx where only root's PATH leads.
 process.env["PATH"] = `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin`;
-const passed = await main().catch((error: unknown) => {
+const passed = await Promise.try(() => main(choose(process.argv.slice(2)))).catch((error: unknown) => {
   tell(error instanceof Error ? error.message : String(error));
   return false;
 });

@@ -18,6 +18,8 @@ export type Service = AsyncDisposable & {
   readonly baseUrl: string;
   /** Where the status listener is reached; not the URL that stands in certificates. */
   readonly statusUrl: string;
+  /** Port of the TLS listener. */
+  readonly port: number;
   readonly opsUrl: string;
   readonly rootFile: string;
   readonly tokenFile: string;
@@ -37,11 +39,16 @@ export const statusUrlInCertificates = "http://pki.example.org";
 
 /**
  * Starts the service as `npm start` does, on free ports, and resolves when it can issue.
+ * `prepare` may put files into its data directory before.
  * Disposal ends it with SIGTERM (SIGKILL after 20 s) and removes its data.
  * @throws Error with the last lines of its log when it ends early or is not ready within two minutes.
  */
-export async function startService(settings: Readonly<Record<string, string>> = {}): Promise<Service> {
+export async function startService(
+  settings: Readonly<Record<string, string>> = {},
+  prepare?: (dataDirectory: string) => Promise<void>,
+): Promise<Service> {
   const dataDirectory = await mkdtemp(join(tmpdir(), "chancery-"));
+  await prepare?.(dataDirectory);
   const [tls, status, ops] = await Promise.all([freePort(), freePort(), freePort()]);
   const environment: NodeJS.ProcessEnv = {
     ...withoutOptions(process.env),
@@ -72,7 +79,8 @@ export async function startService(settings: Readonly<Record<string, string>> = 
   const service: Service = {
     processId: child.pid ?? 0,
     dataDirectory,
-    baseUrl: `https://localhost:${tls}`,
+    baseUrl: settings["CHANCERY_BASE_URL"] ?? `https://localhost:${tls}`,
+    port: tls,
     statusUrl: `http://127.0.0.1:${status}`,
     opsUrl: `http://127.0.0.1:${ops}`,
     rootFile: join(dataDirectory, "root.pem"),

@@ -14,6 +14,9 @@ export const abilities = [
   "deactivate",
 ] as const;
 
+/** Passes of their own: good nonces refused, and one of two instances restarted again and again. */
+export const passes = ["nonces refused", "restarts"] as const;
+
 export type Ability = (typeof abilities)[number];
 
 /** The clients without which a run proves too little: apt, pip, npm and Go bring them in a few minutes. */
@@ -35,6 +38,6 @@ export const fixedClients = [
 ] as const;
 
 /** Clients that take minutes to build: they run where `node conformance/acme/build-cached.ts` has put them into the cache. */
-export const cachedClients = ["Caddy", "instant-acme", "acme4j"] as const;
+export const cachedClients = ["Caddy"] as const;
 
 export type ClientName = (typeof fixedClients)[number] | (typeof cachedClients)[number];

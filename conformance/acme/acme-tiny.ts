@@ -4,7 +4,7 @@ import type { Client, Obtained, Walk } from "./client.ts";
 import { serveWebroot } from "./webroot.ts";
 
 /** acme-tiny: two hundred lines of Python that take a key and a request, and write the chain. */
-export const acmeTiny: Client = { name: "acme-tiny", retriesBadNonce: true, walk: walkWith };
+export const acmeTiny: Client = { name: "acme-tiny", needs: "acme-tiny", retriesBadNonce: true, walk: walkWith };
 
 async function walkWith(walk: Walk): Promise<void> {
   const { server } = walk.stage;

@@ -7,7 +7,7 @@ import { startDaemon, until } from "./daemon.ts";
 
 /** Caddy, program in the file `program`: obtains what its configuration names as it starts. */
 export function caddy(name: "Caddy" | "Caddy (Debian)", program: string): Client {
-  return { name, retriesBadNonce: true, walk: (walk) => walkWith(walk, program) };
+  return { name, needs: program, retriesBadNonce: true, walk: (walk) => walkWith(walk, program) };
 }
 
 async function walkWith(walk: Walk, program: string): Promise<void> {

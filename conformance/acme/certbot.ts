@@ -6,7 +6,7 @@ import type { Client, Obtained, Walk } from "./client.ts";
 
 /** Certbot, program in the file `program`; a `current` one knows IP identifiers and renewal information (RFC 8738, RFC 9773). */
 export function certbot(name: "certbot" | "certbot (Debian)", program: string, { current }: { current: boolean }): Client {
-  return { name, retriesBadNonce: true, walk: (walk) => walkWith(walk, program, current) };
+  return { name, needs: program, retriesBadNonce: true, walk: (walk) => walkWith(walk, program, current) };
 }
 
 async function walkWith(walk: Walk, program: string, current: boolean): Promise<void> {

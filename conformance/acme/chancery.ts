@@ -1,3 +1,5 @@
+import { copyFile } from "node:fs/promises";
+import { join } from "node:path";
 import { member } from "../certificates.ts";
 import { chancery, startService, type Service } from "../service.ts";
 import type { AcmeServer } from "./stage.ts";
@@ -10,20 +12,23 @@ export const stageSettings: Readonly<Record<string, string>> = {
   CHANCERY_VALIDATION_ALLOW: "127.0.0.0/8,::1/128",
 };
 
-/** Starts a service on the stage. */
+/** Starts a service on the stage; a copy of its root lies in `directory`. */
 export async function startChancery(
+  directory: string,
   settings: Readonly<Record<string, string>> = {},
-): Promise<AsyncDisposable & AcmeServer & { service: Service }> {
+): Promise<AsyncDisposable & { readonly server: AcmeServer; readonly service: Service }> {
   const service = await startService({ ...stageSettings, ...settings });
-  return { ...acmeServer(service, service.baseUrl), service, [Symbol.asyncDispose]: () => service[Symbol.asyncDispose]() };
+  return { server: await acmeServer(service, directory), service, [Symbol.asyncDispose]: () => service[Symbol.asyncDispose]() };
 }
 
-/** The directory `default` of `service`, reached at `baseUrl`. */
-export function acmeServer(service: Service, baseUrl: string): AcmeServer {
+/** The ACME directory `default` of `service`. Its root is copied into `directory`: not every client may read a data directory. */
+export async function acmeServer(service: Service, directory: string): Promise<AcmeServer> {
+  const roots = join(directory, "root.pem");
+  await copyFile(service.rootFile, roots);
   return {
-    directoryUrl: `${baseUrl}/acme/default/directory`,
-    transportRoots: service.rootFile,
-    issuingRoots: service.rootFile,
+    directoryUrl: `${service.baseUrl}/acme/default/directory`,
+    transportRoots: roots,
+    issuingRoots: roots,
     async eab() {
       const ended = await chancery(service, ["acme", "eab", "create", "--json"]);
       if (ended.status !== 0) throw new Error(`acme eab create: ${ended.stderr}${ended.stdout}`);

@@ -30,6 +30,8 @@ export type Walk = {
 /** An unmodified ACME client. */
 export type Client = {
   readonly name: ClientName;
+  /** A command, or the path of a file: where it is missing, so is the client. */
+  readonly needs: string;
   /** Whether it repeats a request that was answered badNonce (RFC 8555 §6.5): only then does it go through the pass that refuses nonces. */
   readonly retriesBadNonce: boolean;
   /** Walks through everything it can. */

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { cacheDirectory } from "../peers.ts";
 import { acmeTiny } from "./acme-tiny.ts";
@@ -11,30 +12,40 @@ import { modMd } from "./mod-md.ts";
 import { libraryClient, type Command } from "./program.ts";
 import { uacme } from "./uacme.ts";
 
+const acmeClientPackage = join(cacheDirectory, "acme/npm/package.json");
 const goLibrary = (library: string): Command => ({ program: join(cacheDirectory, "acme/bin/acme"), parameters: [library] });
 
-/** Every client, or those of the given names. */
-export function clientsOf(only: readonly string[]): Client[] {
-  const all = [
-    certbot("certbot", join(cacheDirectory, "acme/certbot/bin/certbot"), { current: true }),
-    certbot("certbot (Debian)", "/usr/bin/certbot", { current: false }),
-    legoDebian,
-    dehydrated,
-    uacme,
-    lacme,
-    acmeTiny,
-    modMd,
-    caddy("Caddy (Debian)", "/usr/bin/caddy"),
-    caddy("Caddy", join(cacheDirectory, "acme/bin/caddy")),
-    libraryClient("lego", goLibrary("lego")),
-    libraryClient("x/crypto/acme", goLibrary("x/crypto/acme")),
-    libraryClient("acmez", goLibrary("acmez")),
-    libraryClient("cert-manager", goLibrary("cert-manager")),
-    libraryClient("acme-client", {
-      program: process.execPath,
-      parameters: [join(import.meta.dirname, "acme-client.mjs"), join(cacheDirectory, "acme/npm/package.json")],
-      environment: ({ stage }) => ({ NODE_EXTRA_CA_CERTS: stage.server.transportRoots }),
-    }),
-  ];
-  return only.length === 0 ? all : all.filter(({ name }) => only.includes(name));
+/** Every client of the conformance run. */
+export const clients: readonly Client[] = [
+  certbot("certbot", join(cacheDirectory, "acme/certbot/bin/certbot"), { current: true }),
+  certbot("certbot (Debian)", "/usr/bin/certbot", { current: false }),
+  legoDebian,
+  dehydrated,
+  uacme,
+  lacme,
+  acmeTiny,
+  modMd,
+  caddy("Caddy (Debian)", "/usr/bin/caddy"),
+  caddy("Caddy", join(cacheDirectory, "acme/bin/caddy")),
+  libraryClient("lego", goLibrary("lego")),
+  libraryClient("x/crypto/acme", goLibrary("x/crypto/acme")),
+  libraryClient("acmez", goLibrary("acmez")),
+  libraryClient("cert-manager", goLibrary("cert-manager")),
+  libraryClient("acme-client", {
+    program: process.execPath,
+    needs: acmeClientPackage,
+    parameters: [join(import.meta.dirname, "acme-client.mjs"), acmeClientPackage],
+    environment: ({ stage }) => ({ NODE_EXTRA_CA_CERTS: stage.server.transportRoots }),
+  }),
+];
+
+/** The clients of this machine, all or those of the given names. */
+export function clientsHere(only: readonly string[]): Client[] {
+  return clients.filter((client) => isHere(client) && (only.length === 0 || only.includes(client.name)));
+}
+
+/** Whether the machine has what `client` needs. */
+export function isHere({ needs }: Client): boolean {
+  const places = needs.includes("/") ? [needs] : (process.env["PATH"] ?? "").split(":").map((place) => join(place, needs));
+  return places.some((place) => existsSync(place));
 }

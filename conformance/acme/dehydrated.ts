@@ -4,7 +4,7 @@ import type { Client, Obtained, Walk } from "./client.ts";
 import { serveWebroot } from "./webroot.ts";
 
 /** Dehydrated: a shell script around curl and openssl. It gives up on the first badNonce. */
-export const dehydrated: Client = { name: "dehydrated", retriesBadNonce: false, walk: walkWith };
+export const dehydrated: Client = { name: "dehydrated", needs: "dehydrated", retriesBadNonce: false, walk: walkWith };
 
 async function walkWith(walk: Walk): Promise<void> {
   const webroot = join(walk.home, "webroot");

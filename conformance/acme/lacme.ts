@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Client, Obtained, Walk } from "./client.ts";
 
 /** lacme: Perl, in four processes of which none has both network and keys. It trusts the bundle of the system and gives up on the first badNonce. */
-export const lacme: Client = { name: "lacme", retriesBadNonce: false, walk: walkWith };
+export const lacme: Client = { name: "lacme", needs: "lacme", retriesBadNonce: false, walk: walkWith };
 
 async function walkWith(walk: Walk): Promise<void> {
   const { server } = walk.stage;

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Client, Obtained, Walk } from "./client.ts";
 
 /** Lego 4 as Debian packs it: a command that registers as it obtains. */
-export const legoDebian: Client = { name: "lego (Debian)", retriesBadNonce: true, walk: walkWith };
+export const legoDebian: Client = { name: "lego (Debian)", needs: "lego", retriesBadNonce: true, walk: walkWith };
 
 async function walkWith(walk: Walk): Promise<void> {
   const { server, dnsHook } = walk.stage;

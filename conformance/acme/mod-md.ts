@@ -9,7 +9,7 @@ const modules = ["mpm_event", "authz_core", "authz_host", "unixd", "ssl", "md", 
 const moduleDirectory = "/usr/lib/apache2/modules";
 
 /** Apache's mod_md: the web server gets its own certificate while it runs, and serves it after a graceful restart. */
-export const modMd: Client = { name: "mod_md", retriesBadNonce: true, walk: walkWith };
+export const modMd: Client = { name: "mod_md", needs: `${moduleDirectory}/mod_md.so`, retriesBadNonce: true, walk: walkWith };
 
 async function walkWith(walk: Walk): Promise<void> {
   // Each host lies in a server of its own, so that one which fails leaves the others alone.

@@ -5,6 +5,8 @@ import type { Client, Walk } from "./client.ts";
 /** How a program is started; `environment` adds to what every program of this kind is told. */
 export type Command = {
   readonly program: string;
+  /** The file without which it does not run; the program itself where absent. */
+  readonly needs?: string;
   readonly parameters: readonly string[];
   environment?(walk: Walk): Record<string, string>;
 };
@@ -14,7 +16,7 @@ export type Command = {
  * conformance/go/acme/main.go describes them, and writes one line of JSON an outcome.
  */
 export function libraryClient(name: ClientName, command: Command): Client {
-  return { name, retriesBadNonce: true, walk: (walk) => walkWith(walk, command) };
+  return { name, needs: command.needs ?? command.program, retriesBadNonce: true, walk: (walk) => walkWith(walk, command) };
 }
 
 async function walkWith(walk: Walk, { program, parameters, environment }: Command): Promise<void> {

@@ -5,7 +5,7 @@ import { startDaemon } from "./daemon.ts";
 import { serveWebroot } from "./webroot.ts";
 
 /** uacme: C on libcurl and GnuTLS, with a responder for tls-alpn-01 beside it. It trusts the bundle of the system. */
-export const uacme: Client = { name: "uacme", retriesBadNonce: true, walk: walkWith };
+export const uacme: Client = { name: "uacme", needs: "uacme", retriesBadNonce: true, walk: walkWith };
 
 async function walkWith(walk: Walk): Promise<void> {
   const { server, dnsHook } = walk.stage;
@@ -20,7 +20,7 @@ async function walkWith(walk: Walk): Promise<void> {
   };
   const issue = async (challenge: string, names: readonly string[]): Promise<Obtained> => {
     await call("own", challenge, "--type", "EC", "issue", ...names);
-    return { certificate: join(walk.home, "own", names[0]?.replace("*", "_") ?? "", "cert.pem"), names };
+    return { certificate: join(walk.home, "own", (names[0] ?? "").replace("*.", ""), "cert.pem"), names };
   };
   await using _ = await serveWebroot(webroot, walk.address);
 

@@ -2,22 +2,22 @@ import { X509Certificate } from "node:crypto";
 import { mkdir, readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { execute, outputOf } from "../execute.ts";
-import type { Ability } from "./ability.ts";
+import type { Ability, passes } from "./ability.ts";
 import type { Client, Obtained, Walk } from "./client.ts";
 import { zone } from "./dns.ts";
 import type { Stage } from "./stage.ts";
 
 /** One thing tried by one client: `pass` names the walk. */
 export type Tried = {
-  readonly client: Client["name"];
-  readonly pass: string;
+  readonly client: Client["name"] | "chancery";
+  readonly pass: Pass["name"];
   readonly ability: Ability;
   readonly check: string;
   readonly complaint: string | undefined;
 };
 
 /** What a pass is: its name, and the abilities that it tries (all where absent). */
-export type Pass = { readonly name: string; readonly abilities?: readonly Ability[] };
+export type Pass = { readonly name: "" | (typeof passes)[number]; readonly abilities?: readonly Ability[] };
 
 let walks = 0;
 
