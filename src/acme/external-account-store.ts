@@ -6,7 +6,7 @@ export type ExternalAccountKeyRecord = {
   readonly id: string;
   readonly namespace: string;
   readonly directory: string;
-  /** How many accounts may be made with it; undefined: any number. */
+  /** How many accounts may be made with it; undefined where any number is. */
   readonly usesAllowed?: number;
   readonly uses: number;
   /**

@@ -80,7 +80,7 @@ function isUsable({ revokedAt, expiresAt }: ExternalAccountKeyRecord, now: Date)
   return revokedAt === undefined && (expiresAt === undefined || now < expiresAt);
 }
 
-/** What is asked of a new external account key. `usesAllowed` absent: one account; null: any number. */
+/** What is asked of a new external account key. `usesAllowed` absent: one account; null for any number. */
 export type ExternalAccountKeyRequest = {
   readonly namespace: string;
   readonly directory: string;

@@ -7,7 +7,7 @@ export type ExternalAccountKey = {
   readonly namespace: string;
   readonly directory: string;
   readonly uses: number;
-  /** null: any number. */
+  /** null where any number is. */
   readonly usesAllowed: number | null;
   readonly createdAt: string;
   readonly expiresAt?: string;
