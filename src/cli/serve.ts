@@ -36,6 +36,7 @@ function started(shell: Shell, config: Config, opsPort: number): Report {
   const document = {
     env,
     rest: `${baseUrl}/v1`,
+    acme: acmeDirectory(config),
     status: statusUrl,
     ops: `http://${host}:${opsPort}`,
     root: join(dataDir, "root.pem"),
@@ -45,6 +46,7 @@ function started(shell: Shell, config: Config, opsPort: number): Report {
   const kind = env === "evaluation" ? "an evaluation: not for production" : env;
   const lines = members({
     REST: document.rest,
+    ...(document.acme !== undefined && { ACME: document.acme }),
     Status: document.status,
     Ops: document.ops,
     Root: document.root,
@@ -60,6 +62,11 @@ A first certificate, from another terminal in this directory:
 Ctrl-C stops it. npx chancery doctor says what is wrong, npx chancery --help what else there is.
 `;
   return { document, text };
+}
+
+/** Where an ACME client is pointed at; undefined where there is no directory, or several of the operator's own names. */
+function acmeDirectory({ env, acmeDirectories, baseUrl }: Config): string | undefined {
+  return env === "evaluation" && acmeDirectories === undefined ? `${baseUrl}/acme/default/directory` : undefined;
 }
 
 /** The command to copy; it names what differs from the command line's defaults. */
