@@ -12,7 +12,7 @@ import { judge } from "./identifier-policy.ts";
 import type { Order } from "./order.ts";
 import { type AuthorizationRow, type OrderRow, readOrderRow, type RecordedOrder, recordOrder } from "./order-store.ts";
 import type { Identifier } from "./problem.ts";
-import { takeOne } from "./rate.ts";
+import { type Limited, requireOne, takeOne } from "./rate.ts";
 import { judgeReplacement } from "./replacement.ts";
 import { wholeSeconds } from "./time.ts";
 
@@ -42,6 +42,7 @@ export async function newOrder(
     judges: [judge(directory.identifiers), judge(await accountPolicy(acme, account))],
   });
   refuseUnservable(acme, directory, identifiers);
+  await requireOne(acme, identifiers.map(validationOf(account)), directory.limits.failedValidations);
   const now = wholeSeconds(acme.clock.now());
   const dates = readDates(acme, directory, payload, now);
   const replaces = readReplaces(payload["replaces"]);
@@ -70,6 +71,11 @@ export async function newOrder(
   const order = recorded.order ?? (await acme.database.read((sql) => readOrderRow(sql, recorded.id, now)));
   if (!order) throw new Fault("internal", "an order that was recorded is not there");
   return { order, created: recorded.order !== undefined };
+}
+
+/** What the failed validations of an identifier are counted under. */
+function validationOf({ id }: Account): (identifier: Identifier) => Limited {
+  return ({ value }) => ({ what: "failedValidation", account: id, name: value.replace(/^\*\./, "") });
 }
 
 async function record(acme: Acme, row: OrderRow): Promise<RecordedOrder> {

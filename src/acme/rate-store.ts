@@ -14,6 +14,20 @@ export async function takeFromBucket(sql: Sql, key: string, { count, seconds }: 
   return result.count === 1;
 }
 
+/** Of these buckets one that holds less than one by `now`. */
+export async function findEmptyBucket(
+  sql: Sql,
+  keys: readonly string[],
+  { count, seconds }: Limit,
+  now: Date,
+): Promise<string | undefined> {
+  const [row] = await sql<{ key: string }[]>`
+    select b.key from acme_bucket b where b.key in ${sql([...keys])}
+      and b.tokens + greatest(0, extract(epoch from ${now.toISOString()}::timestamptz - b.refilled_at)) * ${count / seconds}::double precision < 1
+    limit 1`;
+  return row?.key;
+}
+
 /** Forgets buckets that nothing was taken from since `before`: full ones, where `before` lies further back than any limit's seconds. */
 export async function forgetBuckets(sql: Sql, before: Date): Promise<void> {
   await sql`delete from acme_bucket where refilled_at < ${before.toISOString()}`;

@@ -4,7 +4,7 @@ import { Fault } from "../fault.ts";
 import type { Clock } from "../ports/clock.ts";
 import { ipOctets, ipText } from "../pki/ip-address.ts";
 import type { Limit } from "./directory.ts";
-import { takeFromBucket } from "./rate-store.ts";
+import { findEmptyBucket, takeFromBucket } from "./rate-store.ts";
 
 /** What is limited, with whose it is. */
 export type Limited =
@@ -24,9 +24,28 @@ export async function takeOne(
 ): Promise<void> {
   if (!limit) return;
   const taken = await database.read((sql) => takeFromBucket(sql, keyOf(limited), limit, clock.now()));
-  if (taken) return;
-  const retryAfterSeconds = Math.min(600, Math.ceil(limit.seconds / limit.count));
-  throw new Fault("rateLimited", `${sentences[limited.what]}: ${limit.count} in ${limit.seconds} s are the most`, {
+  if (!taken) throw overLimit(limited, limit);
+}
+
+/**
+ * Takes none, but looks whether there is one in each of these buckets; does nothing without a limit.
+ * @throws Fault `rateLimited` as `takeOne`.
+ */
+export async function requireOne(
+  { database, clock }: { readonly database: Database; readonly clock: Clock },
+  limiteds: readonly Limited[],
+  limit: Limit | undefined,
+): Promise<void> {
+  if (!limit) return;
+  const empty = await database.read((sql) => findEmptyBucket(sql, limiteds.map(keyOf), limit, clock.now()));
+  const found = empty === undefined ? undefined : limiteds.find((limited) => keyOf(limited) === empty);
+  if (found) throw overLimit(found, limit);
+}
+
+function overLimit(limited: Limited, { count, seconds }: Limit): Fault {
+  const retryAfterSeconds = Math.min(600, Math.ceil(seconds / count));
+  const whose = "name" in limited ? ` (${limited.name})` : "";
+  return new Fault("rateLimited", `${sentences[limited.what]}${whose}: ${count} in ${seconds} s are the most`, {
     members: { retryAfterSeconds },
   });
 }

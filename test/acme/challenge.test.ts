@@ -345,3 +345,26 @@ test("a wildcard is shown by the record below its base name (AO-41, RFC 8555 §8
   expect(askedOf({ order })).toEqual([{ kind: "txt", tenant: account.id, host: "_acme-challenge.wild.example.org" }]);
   expect((await standing(ground.acme, account, order)).status).toBe("invalid");
 });
+
+test("a name whose validations failed too often is ordered again when the limit allows, another name at once (AN-3)", async () => {
+  const limits = { failedValidations: { count: 2, seconds: 3_600 } };
+  const directory = { ...ground.directory, limits };
+  const acme = { ...ground.acme, directories: new Map([[directory.name, directory]]) };
+  const order = (name: string) => newOrder(acme, directory, account, asking(name));
+  ground.validator.script.http = () => httpAnswer("other");
+  for (let failure = 1; failure <= 2; failure += 1) {
+    const { order: made } = await order("limited.example.org");
+    const found = await readAuthorization(acme, account, made.authorizations[0] ?? "");
+    await respond(acme, account, found?.challenges[0]?.id ?? "");
+    await validated(acme);
+  }
+  await expect(order("limited.example.org")).rejects.toMatchObject({
+    code: "rateLimited",
+    detail: expect.stringContaining("limited.example.org"),
+    members: { retryAfterSeconds: 600 },
+  });
+  await expect(order("*.limited.example.org")).rejects.toMatchObject({ code: "rateLimited" });
+  expect((await order("unlimited.example.org")).created).toBe(true);
+  ground.clock.aheadSeconds += 1_801;
+  expect((await order("limited.example.org")).created).toBe(true);
+});
