@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { setTimeout as wait } from "node:timers/promises";
-import { type Issued, issue } from "../ca/issue.ts";
+import { type Issued, issue, type IssueRequest } from "../ca/issue.ts";
 import { Fault, type FaultCode } from "../fault.ts";
 import { decodeBase64url } from "../jose/base64url.ts";
 import type { JsonObject } from "../jose/json.ts";
@@ -15,8 +15,8 @@ import { readOrder } from "./read-order.ts";
 
 /** How long the answer waits for the certificate; issuance goes on without it. */
 const patienceMs = 5_000;
-/** Between looks at an order that is issued elsewhere; together as long. */
-const looksMs = [50, 100, 200, 400, 800, 1_600, 1_850] as const;
+/** Between looks at an order that is issued elsewhere; together as long as what is left of it. */
+const looksMs = [50, 100, 200, 400, 800, 950] as const;
 
 /**
  * Issues the certificate of an order that is ready, and gives the order as it is then: `valid`, or `processing` while the signature is not
@@ -34,14 +34,18 @@ export async function finalize(
 ): Promise<Order | undefined> {
   const order = await readOrder(acme, account, orderId);
   if (!order) return undefined;
+  if (order.status === "processing") await resume(acme, account, { order, payload, requestId });
   if (order.status !== "ready") throw notReady(await endOf(acme, account, order));
   requireProfile(acme, order);
-  const csr = await readCsr(payload["csr"]);
-  requireNames(csr, order);
+  const asked = requestFor(account, order, await readCsr(payload["csr"], order), requestId);
   const limits = acme.directories.get(account.directory)?.limits;
   const names = order.identifiers.map(({ value }) => value).join(",");
   await takeOne(acme, { what: "certificate", account: account.id, names }, limits?.certificatesPerNames);
-  const issuing = issue(acme.ca, {
+  return await outcome(acme, account, order, issue(acme.ca, asked));
+}
+
+function requestFor(account: Account, order: Order, csr: Csr, requestId: string): IssueRequest {
+  return {
     door: "acme",
     key: order.id,
     principal: principalOf(account),
@@ -53,8 +57,25 @@ export async function finalize(
     notBefore: order.notBefore,
     notAfter: order.notAfter,
     credential: account.key.thumbprint,
-  });
-  return await outcome(acme, account, order, issuing);
+  };
+}
+
+/** Whoever brings the same CSR again finishes what nobody is at any more: the instance that began it may have ended. */
+async function resume(
+  acme: Acme,
+  account: Account,
+  { order, payload, requestId }: { readonly order: Order; readonly payload: JsonObject; readonly requestId: string },
+): Promise<void> {
+  const patience = new AbortController();
+  try {
+    const asked = requestFor(account, order, await readCsr(payload["csr"], order), requestId);
+    await Promise.race([issue(acme.ca, asked), wait(patienceMs / 2, undefined, patience)]);
+  } catch (error) {
+    // What cannot be done now is done when open attempts are settled.
+    if (!(error instanceof Fault)) throw error;
+  } finally {
+    patience.abort();
+  }
 }
 
 async function outcome(acme: Acme, account: Account, order: Order, issuing: Promise<Issued>): Promise<Order> {
@@ -117,7 +138,7 @@ function requireProfile({ ca }: Acme, { profile }: Order): void {
   if (!ca.profiles.has(profile)) throw new Fault("invalidProfile", `the profile ${profile} of the order is served no more: order again`);
 }
 
-async function readCsr(value: JsonObject[string] | undefined): Promise<Csr> {
+async function readCsr(value: JsonObject[string] | undefined, order: Order): Promise<Csr> {
   if (typeof value !== "string") throw new Fault("malformed", "csr must be a PKCS#10 request in base64url (RFC 8555 §7.4)");
   if (value.length > Math.ceil((maximumCsrOctets * 4) / 3)) throw new Fault("malformed", `csr has more than ${maximumCsrOctets} octets`);
   const der = decodeBase64url(value, "csr");
@@ -127,6 +148,7 @@ async function readCsr(value: JsonObject[string] | undefined): Promise<Csr> {
   if (csr.asksForAuthority) throw new Fault("badCSR", "basicConstraints of the CSR asks for a certificate of an authority");
   const address = csr.commonNames.find((text) => canonicalIpAddress(text) !== undefined);
   if (address !== undefined) throw new Fault("badCSR", `the CN is ${address}: an address stands in subjectAltName alone`);
+  requireNames(csr, order);
   return csr;
 }
 

@@ -406,6 +406,25 @@ describe("a failure at each step of issuance (AK-10)", () => {
     expect(await issuanceOf(order)).toEqual(issuedOnce);
   });
 
+  test("an instance that died behind the intent: the same request to another ends it at once, one with another CSR does not (AF-3, AM-2)", async () => {
+    const order = await ready();
+    ground.on.reach = (point) => {
+      if (point === "sign:before") throw new Error("died");
+    };
+    const payload = await csrFor(...valueOf(order));
+    await finalize(ground.acme, account, order.id, payload, "test").catch(() => {});
+    ground.acme.ca.unfinished.clear();
+    ground.on.reach = undefined;
+    await expect(finalized(ground.other, account, order)).rejects.toMatchObject({ code: "orderNotReady" });
+    expect((await standing(ground.other, account, order)).status).toBe("processing");
+    await expect(finalize(ground.other, account, order.id, payload, "test")).rejects.toMatchObject({
+      code: "orderNotReady",
+      detail: expect.stringContaining("valid"),
+    });
+    expect((await standing(ground.other, account, order)).status).toBe("valid");
+    expect(await issuanceOf(order)).toEqual(issuedOnce);
+  });
+
   test("an instance that died behind the intent: another settles its order", async () => {
     const order = await ready();
     ground.on.reach = (point) => {
