@@ -131,12 +131,11 @@ function tool(root, path) {
 }
 
 /**
- * Signature checks occupy the thread pool: as many threads as cores for them, and one for files and names. More would take turns with
- * the main thread.
+ * Signature checks occupy the thread pool: as many threads as cores for them, four for files and names.
  * @param {NodeJS.ProcessEnv} env
  */
 function threads(env) {
-  return { UV_THREADPOOL_SIZE: env.UV_THREADPOOL_SIZE ?? String(availableParallelism() + 1) };
+  return { UV_THREADPOOL_SIZE: env.UV_THREADPOOL_SIZE ?? String(availableParallelism() + 4) };
 }
 
 /**

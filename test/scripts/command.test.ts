@@ -37,7 +37,7 @@ test("npm start serves on evaluation defaults, with threads for the signature ch
   const { env, execArgv, args } = await serve(ready(), ["--config", "absent.yaml"]);
   expect(args).toEqual(["serve", "--config", "absent.yaml"]);
   expect(execArgv).toEqual([...hardening, ...youngGeneration]);
-  expect(env).toMatchObject({ CHANCERY_ENV: "evaluation", UV_THREADPOOL_SIZE: String(availableParallelism() + 1) });
+  expect(env).toMatchObject({ CHANCERY_ENV: "evaluation", UV_THREADPOOL_SIZE: String(availableParallelism() + 4) });
 });
 
 test("npx chancery serve is production unless something else is said", async () => {
