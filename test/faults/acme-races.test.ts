@@ -39,9 +39,10 @@ async function registered(): Promise<PoliteClient> {
 /** What one racer posts. */
 type Racer = { readonly by: PoliteClient; readonly url: string; readonly payload: object | ""; readonly nonce?: string };
 
+const doorOf = (index: number): Door => fleet.doors[index % 2] ?? fleet.doors[0];
+
 /** Posts all of it at once, in turn to both instances, over connections that stand, with nonces and signatures made before. */
 async function race(entries: readonly Racer[]): Promise<readonly AcmeAnswer[]> {
-  const doorOf = (index: number): Door => fleet.doors[index % 2] ?? fleet.doors[0];
   const nonces = await Promise.all(entries.map(({ by, nonce }, index) => nonce ?? by.nonce(doorOf(index))));
   const bodies = entries.map(({ by, url, payload }, index) => by.sign(url, payload, nonces[index] ?? ""));
   return await Promise.all(bodies.map((body, index) => ask(doorOf(index), entries[index]?.url ?? "", { method: "POST", body })));

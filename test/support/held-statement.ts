@@ -24,8 +24,9 @@ export function gateBefore(statement: RegExp): Gate & { readonly database: (data
         const query: unknown = Reflect.apply(target, self, args);
         const text = Array.isArray(args[0]) ? args[0].join("?") : "";
         if (!statement.test(text) || typeof query !== "object" || query === null) return query;
-        // A query is sent when it is first waited for.
+        // A query is sent when it is first waited for, through its `then`.
         return {
+          // oxlint-disable-next-line unicorn/no-thenable
           then: (...handlers: [never, never]) =>
             passage()
               .then(() => query)

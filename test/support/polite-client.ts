@@ -1,3 +1,6 @@
+// The decorators in @peculiar/x509 need it loaded before them.
+// oxlint-disable-next-line import/no-unassigned-import
+import "reflect-metadata";
 import { X509Certificate } from "node:crypto";
 import { type Agent, request } from "node:https";
 import { setTimeout as pause } from "node:timers/promises";
