@@ -49,7 +49,7 @@ async function obtain(walk: Walk, label: string, names: readonly string[], setti
   // The new certificate is taken up by a graceful restart alone.
   await until("mod_md serves it", async () => {
     process.kill(server.processId, "SIGUSR1");
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    await new Promise((resolve) => setTimeout(resolve, 2000));
     return existsSync(certificate) ? "there" : "";
   });
   return { certificate, names };
