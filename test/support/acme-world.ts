@@ -39,7 +39,7 @@ export type AcmeGround = AsyncDisposable & {
   readonly newAccount: () => Promise<Account>;
 };
 
-export const openDirectory: Directory = {
+const openDirectory: Directory = {
   name: "default",
   namespace: "/",
   profile: "server",
@@ -105,7 +105,7 @@ export async function acmeGround({
 }
 
 /** A new account with a key of its own. */
-export async function accountOf(acme: Acme, directory: Directory): Promise<Account> {
+async function accountOf(acme: Acme, directory: Directory): Promise<Account> {
   const key = parseJwk(signingKey().jwk as Json); // a JWK as node:crypto exports it
   const request = {
     key,
