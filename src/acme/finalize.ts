@@ -6,7 +6,6 @@ import { decodeBase64url } from "../jose/base64url.ts";
 import type { JsonObject } from "../jose/json.ts";
 import { type Csr, maximumCsrOctets, parseCsr } from "../pki/csr.ts";
 import { readDer } from "../pki/der.ts";
-import { canonicalIpAddress } from "../pki/general-name.ts";
 import { type Account, principalOf } from "./account.ts";
 import type { Acme } from "./acme.ts";
 import type { Order } from "./order.ts";
@@ -146,8 +145,6 @@ async function readCsr(value: JsonObject[string] | undefined, order: Order): Pro
   readDer(der, "csr");
   const csr = await parseCsr(der, "added");
   if (csr.asksForAuthority) throw new Fault("badCSR", "basicConstraints of the CSR asks for a certificate of an authority");
-  const address = csr.commonNames.find((text) => canonicalIpAddress(text) !== undefined);
-  if (address !== undefined) throw new Fault("badCSR", `the CN is ${address}: an address stands in subjectAltName alone`);
   requireNames(csr, order);
   return csr;
 }

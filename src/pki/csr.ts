@@ -19,8 +19,6 @@ export type Csr = {
   readonly publicKey: VerificationKey;
   /** Those of subjectAltName, each once, in its order; empty when there is none. */
   readonly names: readonly GeneralName[];
-  /** The CNs of its subject, as they stand there. */
-  readonly commonNames: readonly string[];
   /** Whether it asks for basicConstraints with cA TRUE, which no profile gives to a CSR. */
   readonly asksForAuthority: boolean;
 };
@@ -110,7 +108,6 @@ function readRequest(der: Uint8Array, commonNames: CommonNames): Request {
     spki,
     keyAlgorithm: algorithm,
     names,
-    commonNames: subject,
     asksForAuthority: isAuthority(requested.get(oid.basicConstraints)),
     signed: { algorithm: readAlgorithm(signatureAlgorithm, algorithm), bytes: bytesOf(info), signature },
   };
