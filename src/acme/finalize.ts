@@ -14,6 +14,8 @@ import { readOrder } from "./read-order.ts";
 
 /** How long the answer waits for the certificate; issuance goes on without it. */
 const patienceMs = 5_000;
+/** How long it looks after that for what became of the order: clients that wait ten seconds have their answer. */
+const lookMs = 3_000;
 /** Between looks at an order that is issued elsewhere; together as long as what is left of it. */
 const looksMs = [50, 100, 200, 400, 800, 950] as const;
 
@@ -108,13 +110,23 @@ const refusals: ReadonlyMap<FaultCode, FaultCode> = new Map<FaultCode, FaultCode
 async function afterFailure(acme: Acme, account: Account, order: Order, error: unknown): Promise<Order> {
   const refusal = error instanceof Fault ? refusals.get(error.code) : undefined;
   if (error instanceof Fault && refusal !== undefined) throw new Fault(refusal, error.detail, { cause: error });
-  const now = await readOrder(acme, account, order.id);
+  const now = await lookAt(acme, account, order);
   if (error instanceof Fault && (error.code === "idempotencyMismatch" || error.code === "policyDenied")) {
     // Another CSR was first, or the order, its account or an authorization ended meanwhile.
     throw now && now.status !== "ready" ? notReady(now.status) : error;
   }
   if (now?.status === "processing" || now?.status === "valid") return now;
   throw error;
+}
+
+/** The order as it is now; undefined where the database does not say so in time. */
+async function lookAt(acme: Acme, account: Account, { id }: Order): Promise<Order | undefined> {
+  const patience = new AbortController();
+  try {
+    return await Promise.race([readOrder(acme, account, id), wait(lookMs, undefined, patience)]);
+  } finally {
+    patience.abort();
+  }
 }
 
 /** The status of an order that is not ready; of one that is being issued the one it ends with, if it does in time. */
