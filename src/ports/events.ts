@@ -43,6 +43,7 @@ export type EventName =
   | "validation.ended"
   | "validation.failed"
   | "acme.evaluation"
+  | "nonce.refused"
   | "job.failed"
   | "request.failed"
   | "tls.renewed"

@@ -93,17 +93,28 @@ const badNonce = "JWS has an invalid anti-replay nonce";
 
 /** @returns the account that the reference leads to, read in the same statement. */
 async function spendNonce(
-  { acme, rejectsNonce }: AcmeDoors,
+  doors: AcmeDoors,
   { protected: { nonce } }: Jws,
   reference: AccountReference | undefined,
 ): Promise<Account | undefined> {
-  if (nonce === undefined) throw new Fault("badNonce", `${badNonce}: there is none`);
+  const { acme, rejectsNonce } = doors;
+  if (nonce === undefined) throw refusedNonce(doors, "missing");
   const minted = acme.nonces.open(nonce);
-  if (!minted) throw new Fault("badNonce", badNonce);
+  if (!minted) throw refusedNonce(doors, "unknown");
   const { fresh, account, epoch } = await acme.recognise({ nonce: minted, account: reference });
   await acme.nonces.sawEpoch(epoch);
-  if (!fresh || rejectsNonce(reference)) throw new Fault("badNonce", badNonce);
+  if (!fresh) throw refusedNonce(doors, "spent");
+  if (rejectsNonce(reference)) throw refusedNonce(doors, "test");
   return account;
+}
+
+/**
+ * Counted for operators: clients meet one now and then, and many of them mean that instances do not honour each other's. The client is told
+ * the same for every cause but the missing one; `unknown` is sealed by nobody here, or older than nonces live.
+ */
+function refusedNonce({ events }: AcmeDoors, cause: "missing" | "unknown" | "spent" | "test"): Fault {
+  events.tell("debug", "nonce.refused", { cause });
+  return new Fault("badNonce", cause === "missing" ? `${badNonce}: there is none` : badNonce);
 }
 
 function referenceOf(claim: Claim, { directory }: Visit): AccountReference | undefined {

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type AcmeAnswer, acmeClient, type AcmeClient, encoded, signed, signingKey, type SigningKey } from "../../support/acme-client.ts";
 import { type MovedClock, movedClock } from "../../support/clock.ts";
 import { freshGround, type Ground, startService, type TestService } from "../../support/service.ts";
+import { exchange } from "../exchange.ts";
 
 const baseUrl = "https://ca.example.org";
 let clock: MovedClock;
@@ -65,6 +66,12 @@ function signingInput(jws: Record<string, unknown>): Buffer {
 function expectBadNonce(answer: AcmeAnswer): void {
   expectProblem(answer, "badNonce", 400);
   expect(answer.detail).toContain("JWS has an invalid anti-replay nonce");
+}
+
+/** How many an operator sees. */
+async function refusedNonces(): Promise<number> {
+  const { text } = await exchange(service.service.listeners.ops, { path: "/metrics", method: "GET" });
+  return Number(/^chancery_events_total\{event="nonce\.refused"\} (\d+)$/m.exec(text)?.[1] ?? 0);
 }
 
 /** Asks for an account by the key's jwk, with this and that in its header. */
@@ -397,6 +404,15 @@ describe("nonces", () => {
     const first = await client.post(client.account(), "", { ...rest, protected: { ...header, nonce } });
     expect(first.status).toBeGreaterThanOrEqual(400);
     expectBadNonce(await client.post(client.account(), "", { protected: { nonce } }));
+  });
+
+  test("each that is refused is counted for operators as nonce.refused", async () => {
+    const before = await refusedNonces();
+    const nonce = await client.nonce();
+    expect((await client.post(client.account(), "", { protected: { nonce } })).status).toBe(200);
+    expect(await refusedNonces()).toBe(before);
+    for (const bad of [nonce, undefined, "AAAA"]) expectBadNonce(await client.post(client.account(), "", { protected: { nonce: bad } }));
+    expect(await refusedNonces()).toBe(before + 3);
   });
 
   test("AK-1: of sixteen requests with one nonce, exactly one is taken", async () => {
