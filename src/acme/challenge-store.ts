@@ -156,6 +156,12 @@ export async function recordOutcome(sql: Sql, { id, lease }: DueChallenge, outco
   }
 }
 
+/** Ends a lease before its time: what stands under it is anybody's to validate. */
+export async function releaseLease(sql: Sql, lease: string): Promise<void> {
+  await sql`
+    update acme_challenge set lease_owner = null, lease_until = null where status = 'processing' and lease_owner = ${lease}`;
+}
+
 function due({ identifierType, value, ...row }: DueColumns, lease: string): DueChallenge {
   return { ...row, identifier: { type: identifierType, value }, lease };
 }

@@ -4,7 +4,7 @@ import { type Acme, drawId } from "./acme.ts";
 import type { Authorization } from "./authorization.ts";
 import { beginValidation } from "./challenge-store.ts";
 import { type ChallengeOf, challengeOf, readChallenge } from "./read-authorization.ts";
-import { startValidation } from "./validate.ts";
+import { leased, startValidation } from "./validate.ts";
 
 /**
  * Takes the response to a challenge (RFC 8555 §7.5.1): its validation begins, once however often it is asked for. A challenge that has
@@ -14,7 +14,7 @@ import { startValidation } from "./validate.ts";
  */
 export async function respond(acme: Acme, account: Account, id: string): Promise<ChallengeOf | undefined> {
   const response = { id, accountId: account.id, thumbprint: account.key.thumbprint, lease: drawId(acme), now: acme.clock.now() };
-  const { authorization, begun } = await acme.database.read((sql) => beginValidation(sql, response));
+  const { authorization, begun } = await leased(acme, response.lease, (sql) => beginValidation(sql, response));
   if (!authorization) return undefined;
   if (begun) startValidation(acme, begun);
   const found = challengeOf(authorization, id);

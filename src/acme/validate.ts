@@ -1,7 +1,9 @@
+import { setTimeout as wait } from "node:timers/promises";
+import type { Sql } from "../database/connection.ts";
 import { Fault } from "../fault.ts";
 import { type Acme, drawId } from "./acme.ts";
 import type { ChallengeKind, Verdict } from "./challenge-kind.ts";
-import { type AttemptOutcome, claimDue, type DueChallenge, recordOutcome } from "./challenge-store.ts";
+import { type AttemptOutcome, claimDue, type DueChallenge, recordOutcome, releaseLease } from "./challenge-store.ts";
 import type { ChallengeType } from "./directory.ts";
 import { dns01 } from "./dns-01.ts";
 import { http01 } from "./http-01.ts";
@@ -33,8 +35,23 @@ export async function validateDue(acme: Acme): Promise<void> {
   const limit = maxValidating - acme.validating.size;
   if (limit <= 0) return;
   const turn = { lease: drawId(acme), now: acme.clock.now(), limit, ended: authorizationOver };
-  const due = await acme.database.read((sql) => claimDue(sql, turn));
+  const due = await leased(acme, turn.lease, (sql) => claimDue(sql, turn));
   for (const challenge of due) startValidation(acme, challenge);
+}
+
+/**
+ * What a statement gives that takes a lease. Where it is not known whether it took it, the lease is given back as soon as the database is
+ * there: nobody knows of the challenges that stand under it.
+ */
+export async function leased<T>({ database, events }: Acme, lease: string, take: (sql: Sql) => Promise<T>): Promise<T> {
+  try {
+    return await database.read(take);
+  } catch (error) {
+    insist(() => database.read((sql) => releaseLease(sql, lease))).catch((cause: unknown) =>
+      events.tell("warn", "validation.failed", { lease, error: cause instanceof Error ? cause.message : String(cause) }),
+    );
+    throw error;
+  }
 }
 
 /** Validates a challenge that is leased to this instance; its outcome is recorded, whoever waits for it. Never throws. */
@@ -52,11 +69,28 @@ export function startValidation(acme: Acme, challenge: DueChallenge): void {
 
 async function validate(acme: Acme, challenge: DueChallenge): Promise<void> {
   const outcome = await attempt(acme, challenge);
-  const recorded = await acme.database.read((sql) => recordOutcome(sql, challenge, outcome));
+  // Harmless if it stands already.
+  const recorded = await insist(() => acme.database.read((sql) => recordOutcome(sql, challenge, outcome)));
   if (!recorded) return;
   const { type, identifier } = challenge;
   acme.events.tell("info", "validation.ended", { challenge: challenge.id, type, identifier: identifier.value, outcome: outcome.outcome });
   if (outcome.outcome === "invalid") await countFailure(acme, challenge);
+}
+
+/** Between tries while the database is away; together not longer than a lease. */
+const pausesMs = [500, 1_000, 2_000, 4_000, 8_000] as const;
+
+/** Does `act`, again while the database is away: else the client would wait until the lease ends. */
+async function insist<T>(act: () => Promise<T>): Promise<T> {
+  for (const pauseMs of pausesMs) {
+    try {
+      return await act();
+    } catch (error) {
+      if (!(error instanceof Fault) || error.code !== "databaseUnavailable") throw error;
+    }
+    await wait(pauseMs, undefined, { ref: false });
+  }
+  return await act();
 }
 
 async function attempt(acme: Acme, challenge: DueChallenge): Promise<AttemptOutcome> {
