@@ -147,16 +147,19 @@ const challengeRoute: Route = {
   }),
 };
 
-/** The chain in PEM unless DER alone is accepted, which has one certificate; its issuer's URL stands in it. @see RFC 8555 §7.4.2, §9.1 */
+/** The chain in PEM unless DER alone is accepted, which has one certificate and a link to its issuer's. @see RFC 8555 §7.4.2, §9.1 */
 const certificateRoute: Route = {
   path: "/cert/:id",
   sheds: "last",
   post: postAsGet(async ({ acme }, { account, id, accept: accepted }) => {
     const found = await certificateOfOrder(acme, account, id);
     if (!found) throw nothingThere();
-    const { certificate, chain } = found;
+    const { authority, certificate, chain } = found;
     const type = accept(accepted, ["application/pem-certificate-chain", "application/pkix-cert"]);
-    if (type === "application/pkix-cert") return { type, bytes: certificate };
+    if (type === "application/pkix-cert") {
+      const up = acme.ca.authorities.get(authority)?.issuer.urls.caIssuers;
+      return { type, bytes: certificate, ...(up !== undefined && { links: [`<${up}>;rel="up"`] }) };
+    }
     const pem = [certificate, ...chain].map((der) => encodePem("CERTIFICATE", der)).join("");
     return { type: "application/pem-certificate-chain", bytes: pem };
   }),

@@ -159,6 +159,12 @@ describe("newOrder", () => {
     { id: "AO-2", name: "an empty list", ask: asking([]), problem: "malformed" },
     { id: "AO-2", name: "a value that is no text", ask: dns(1), problem: "malformed" },
     { id: "AO-2", name: "a type that is missing", ask: asking([{ value: "example.org" }]), problem: "malformed" },
+    {
+      id: "AO-2",
+      name: "101 identifiers",
+      ask: asking(Array.from({ length: 101 }, (_, index) => ({ type: "dns", value: `n${index}.example.org` }))),
+      problem: "malformed",
+    },
     { id: "AO-3", name: "an e-mail address", ask: asking([{ type: "email", value: "a@example.org" }]), problem: "unsupportedIdentifier" },
     { id: "AO-4", name: "a name of 254 characters", ask: dns(`${"a".repeat(62)}.`.repeat(4) + "ab"), problem: "malformed", sub: true },
     { id: "AO-4", name: "an empty label", ask: dns("a..example.org"), problem: "malformed", sub: true },
@@ -186,6 +192,15 @@ describe("newOrder", () => {
       id: "AO-11",
       name: "notAfter in the past",
       ask: () => client.order(["a.org"], { notAfter: "2020-01-01T00:00:00Z" }),
+      problem: "malformed",
+    },
+    {
+      id: "AO-11",
+      name: "notAfter before notBefore",
+      ask: () => {
+        const [notBefore, notAfter] = [48, 24].map((hours) => new Date(Date.now() + hours * 3_600_000).toISOString());
+        return client.order(["a.org"], { notBefore, notAfter });
+      },
       problem: "malformed",
     },
     {
@@ -337,16 +352,21 @@ describe("finalize and certificate", () => {
   });
 
   test.for([
-    { accept: "application/pkix-cert", type: "application/pkix-cert" },
-    { accept: "application/pem-certificate-chain", type: "application/pem-certificate-chain" },
-    { accept: "*/*", type: "application/pem-certificate-chain" },
-    { accept: "text/html", type: "application/pem-certificate-chain" },
-  ])("AC-1: Accept: $accept gives $type", async ({ accept, type }) => {
+    { accept: "application/pkix-cert", type: "application/pkix-cert", up: 1 },
+    { accept: "application/pem-certificate-chain", type: "application/pem-certificate-chain", up: 0 },
+    { accept: "*/*", type: "application/pem-certificate-chain", up: 0 },
+    { accept: "text/html", type: "application/pem-certificate-chain", up: 0 },
+  ])("AC-1: Accept: $accept gives $type", async ({ accept, type, up }) => {
     const address = "127.0.7.200";
     const { order } = await issueFor([address]);
     const answer = await client.post(String(order.json["certificate"]), "", { headers: { accept } });
     expect([answer.status, answer.header("content-type")]).toEqual([200, type]);
-    expect(new X509Certificate(answer.bytes).checkIP(address)).toBe(address);
+    const leaf = new X509Certificate(answer.bytes);
+    expect(leaf.checkIP(address)).toBe(address);
+    // RFC 8555 §7.4.2: a form that has one certificate leads to its issuer's, as the certificate itself does.
+    const links = answer.lines("link").flatMap((line) => /^<(.*)>;rel="up"$/.exec(line)?.[1] ?? []);
+    expect(links).toHaveLength(up);
+    for (const link of links) expect(leaf.infoAccess?.split("\n")).toContain(`CA Issuers - URI:${link}`);
   });
 
   test("AO-12: dates that were asked for stand exactly in the certificate", async () => {
