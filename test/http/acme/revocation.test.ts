@@ -10,14 +10,17 @@ import {
   signingKey,
   type SigningKey,
 } from "../../support/acme-client.ts";
+import { type MovedClock, movedClock } from "../../support/clock.ts";
 import { freshGround, type Ground, startService, type TestService } from "../../support/service.ts";
 
+let clock: MovedClock;
 let ground: Ground;
 let service: TestService;
 let client: AcmeClient;
 beforeAll(async () => {
+  clock = movedClock();
   ground = await freshGround({ CHANCERY_TEST_ALWAYS_VALID: "true" });
-  service = await startService({}, ground);
+  service = await startService({ clock }, ground);
   client = await acmeClient(service);
   await client.register();
 });
@@ -93,6 +96,14 @@ describe("revokeCert", () => {
     expect(told(await revokeByKey({ certificate: held.certificate }, signingKey()))).toEqual({ status: 403, problem: "unauthorized" });
   });
 
+  test("AR-4: neither kid nor jwk, and both, are malformed 400", async () => {
+    const { certificate, key } = await issued();
+    for (const who of [{ kid: undefined }, { jwk: key.jwk }]) {
+      const answer = await client.post(client.url("revoke-cert"), { certificate }, { protected: who });
+      expect(told(answer)).toEqual({ status: 400, problem: "malformed" });
+    }
+  });
+
   test("AR-4, AR-6: a weak jwk is judged as a key of the certificate, not as an account's", async () => {
     const held = await issued();
     const { publicKey, privateKey } = generateKeyPairSync("rsa", { modulusLength: 1024 });
@@ -130,6 +141,15 @@ describe("revokeCert", () => {
     const otherBytes = Buffer.from(held.leaf.raw);
     otherBytes[otherBytes.length - 1] = (otherBytes.at(-1) ?? 0) ^ 1;
     expect(told(await revoke({ certificate: encoded(otherBytes) }))).toEqual({ status: 404, problem: "malformed" });
+  });
+});
+
+describe("revokeCert of a certificate that is over", () => {
+  test("AR-13: is unauthorized 403", async () => {
+    const held = await issued({ notAfter: new Date(Date.now() + 3_700_000).toISOString() });
+    clock.aheadSeconds = 3_800;
+    expect(told(await revoke({ certificate: held.certificate }))).toEqual({ status: 403, problem: "unauthorized" });
+    clock.aheadSeconds = 0;
   });
 });
 
