@@ -24,7 +24,8 @@ const looksMs = [50, 100, 200, 400, 800, 950] as const;
  * there (RFC 8555 §7.4). However often it is asked, an order is issued once. A request that is refused leaves the order as it was.
  * @returns undefined for another account's order, as for none.
  * @throws Fault `orderNotReady` for an order in another state, after waiting for the end of one that is being issued; `malformed` for a csr
- *   that is none; `badCSR`, `invalidProfile`, `rateLimited`; `hsmUnavailable`, `databaseUnavailable`, `busy` when nothing was begun.
+ *   that is none; `badCSR`, `invalidProfile`, `rateLimited`; `hsmUnavailable`, `databaseUnavailable`, `busy` when nothing was begun; `busy`
+ *   too for the request that is being issued, repeated.
  */
 export async function finalize(
   acme: Acme,
@@ -35,8 +36,8 @@ export async function finalize(
 ): Promise<Order | undefined> {
   const order = await readOrder(acme, account, orderId);
   if (!order) return undefined;
-  if (order.status === "processing") await resume(acme, account, { order, payload, requestId });
-  if (order.status !== "ready") throw notReady(await endOf(acme, account, order));
+  if (order.status === "processing") throw await resume(acme, account, { order, payload, requestId });
+  if (order.status !== "ready") throw notReady(order.status);
   requireProfile(acme, order);
   const asked = requestFor(account, order, await readCsr(payload["csr"], order), requestId);
   const limits = acme.directories.get(account.directory)?.limits;
@@ -61,23 +62,33 @@ function requestFor(account: Account, order: Order, csr: Csr, requestId: string)
   };
 }
 
-/** Whoever brings the same CSR again finishes what nobody is at any more: the instance that began it may have ended. */
+/**
+ * Whoever brings the same CSR again finishes what nobody is at any more: the instance that began it may have ended. What it is told is how
+ * the order ended; while it has not, to ask again: there are clients that give up an order that is refused here and still `processing`.
+ */
 async function resume(
   acme: Acme,
   account: Account,
   { order, payload, requestId }: { readonly order: Order; readonly payload: JsonObject; readonly requestId: string },
-): Promise<void> {
+): Promise<Fault> {
   const patience = new AbortController();
+  let passing: Fault | undefined = new Fault("busy", "the certificate is not there yet: ask again, or look at the order");
   try {
     const asked = requestFor(account, order, await readCsr(payload["csr"], order), requestId);
     await Promise.race([issue(acme.ca, asked), wait(patienceMs / 2, undefined, patience)]);
   } catch (error) {
     // What cannot be done now is done when open attempts are settled.
     if (!(error instanceof Fault)) throw error;
+    if (!passingCodes.has(error.code)) passing = undefined;
   } finally {
     patience.abort();
   }
+  const status = await endOf(acme, account, order);
+  return status === "processing" && passing ? passing : notReady(status);
 }
+
+/** With these a request fails that may be repeated as it is. */
+const passingCodes: ReadonlySet<FaultCode> = new Set<FaultCode>(["busy", "hsmUnavailable", "databaseUnavailable"]);
 
 async function outcome(acme: Acme, account: Account, order: Order, issuing: Promise<Issued>): Promise<Order> {
   const patience = new AbortController();

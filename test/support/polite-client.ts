@@ -202,7 +202,11 @@ export function politeClient(
       return await until(order.header("location") ?? "", ({ json }) => json["status"] !== "pending");
     },
     finalize: async (target, finalizeUrl, csr) => {
-      await post(finalizeUrl, { csr });
+      const { problem } = await post(finalizeUrl, { csr });
+      const { json } = await post(target, "");
+      // cert-manager reads the order once after a refusal, and gives it up where that is not its end.
+      if (problem === "orderNotReady" && json["status"] !== "valid")
+        throw new Error(`refused while the order is ${String(json["status"])}`);
       return await until(target, ({ json }) => json["status"] !== "processing");
     },
     issue: async (names) => {
