@@ -87,6 +87,15 @@ async function finished(order: AcmeAnswer, names: readonly string[]): Promise<un
   return (await client.finalize(order, await certificateRequest(names))).json["status"];
 }
 
+/** Shows the certificate for a challenge to whoever asks for `servername`. */
+async function show(challenge: ChallengeObject, servername: string, subjectAltName: string): Promise<void> {
+  const proof = `1.3.6.1.5.5.7.1.31=critical,DER:0420${digest(challenge).toString("hex")}`;
+  const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "-", "-subj", "/CN=self", "-days", "7"];
+  const extensions = ["-addext", `subjectAltName=${subjectAltName}`, "-addext", proof];
+  const { stdout } = await promisify(execFile)("openssl", ["req", "-x509", ...key, ...extensions]);
+  shown.set(servername, stdout);
+}
+
 describe("dns-01 by a resolver (RFC 8555 §8.4)", () => {
   test("AV-3: the digests of a name and of its wildcard stand beside each other, behind a CNAME", async () => {
     const names = ["z.example.org", "*.z.example.org"];
@@ -120,15 +129,6 @@ describe("dns-01 by a resolver (RFC 8555 §8.4)", () => {
 });
 
 describe("tls-alpn-01 by a server (RFC 8737 §3, RFC 8738 §6)", () => {
-  /** Shows the certificate for a challenge to whoever asks for `servername`. */
-  async function show(challenge: ChallengeObject, servername: string, subjectAltName: string): Promise<void> {
-    const proof = `1.3.6.1.5.5.7.1.31=critical,DER:0420${digest(challenge).toString("hex")}`;
-    const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "-", "-subj", "/CN=self", "-days", "7"];
-    const extensions = ["-addext", `subjectAltName=${subjectAltName}`, "-addext", proof];
-    const { stdout } = await promisify(execFile)("openssl", ["req", "-x509", ...key, ...extensions]);
-    shown.set(servername, stdout);
-  }
-
   test.for([
     { name: "alpn.example.org", servername: "alpn.example.org", subjectAltName: "DNS:alpn.example.org" },
     { name: "127.0.9.3", servername: "3.9.0.127.in-addr.arpa", subjectAltName: "IP:127.0.9.3" },
