@@ -14,8 +14,8 @@ export default defineConfig({
     pool: "forks",
     // Many tests wait for processes, sockets and disks: two files at once fill two cores.
     maxWorkers: 2,
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
     reporters: ["default", ["json", { outputFile: "var/test-report.json" }]],
     projects: [
       { extends: true, test: { name: "pure", include: withoutService } },
