@@ -117,6 +117,12 @@ const damaged = (der: Buffer) => {
 };
 const extensionsOf = (der: Uint8Array) => new x509.X509Certificate(der).extensions.map(({ type, critical }) => `${type} ${critical}`);
 
+/** A CSR for the names, with a name of another kind beside them. */
+async function besides(names: readonly string[], type: "email" | "url" | "upn", value: string): Promise<string> {
+  const all = [...names.map((dns) => new x509.GeneralName("dns", dns)), new x509.GeneralName(type, value)];
+  return await certificateRequest([], { extensions: [new x509.SubjectAlternativeNameExtension(all)] });
+}
+
 describe("the CSR", () => {
   const rows: { name: string; code: string; csr: (...names: string[]) => Promise<unknown> }[] = [
     { name: "missing (AF-4)", code: "malformed", csr: async () => undefined },
@@ -132,6 +138,11 @@ describe("the CSR", () => {
     { name: "longer than 16 KiB (AF-4)", code: "malformed", csr: async () => encoded(new Uint8Array(16_385)) },
     { name: "DER of something else (AF-5)", code: "badCSR", csr: async () => "MAA" },
     { name: "with a signature of another request (AF-5)", code: "badCSR", csr: async (...names) => encoded(damaged(await bytes(names))) },
+    {
+      name: "signed over SHA-1 (AF-5)",
+      code: "badCSR",
+      csr: async (...names) => await certificateRequest(names, { hash: "SHA-1" }),
+    },
     { name: "without one of the names (AF-6)", code: "badCSR", csr: async (first = "") => await certificateRequest([first]) },
     {
       name: "with one more name (AF-6)",
@@ -153,17 +164,9 @@ describe("the CSR", () => {
       code: "badCSR",
       csr: async (...names) => await certificateRequest(names, { extensions: [basicConstraints(true)] }),
     },
-    {
-      name: "with an e-mail address (AF-7)",
-      code: "badCSR",
-      csr: async (...names) => {
-        const san = new x509.SubjectAlternativeNameExtension([
-          ...names.map((value) => new x509.GeneralName("dns", value)),
-          new x509.GeneralName("email", "a@example.org"),
-        ]);
-        return await certificateRequest([], { extensions: [san] });
-      },
-    },
+    { name: "with an e-mail address (AF-7)", code: "badCSR", csr: (...names) => besides(names, "email", "a@example.org") },
+    { name: "with a URI (AF-7)", code: "badCSR", csr: (...names) => besides(names, "url", "https://www.example.org/") },
+    { name: "with an otherName (AF-7)", code: "badCSR", csr: (...names) => besides(names, "upn", "a@example.org") },
     {
       name: "with subjectAltName twice (AF-7)",
       code: "badCSR",

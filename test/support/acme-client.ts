@@ -222,6 +222,8 @@ export type RequestParts = {
   readonly commonName?: string;
   readonly keys?: webcrypto.CryptoKeyPair;
   readonly extensions?: readonly x509.Extension[];
+  /** SHA-256 unless said. */
+  readonly hash?: "SHA-1" | "SHA-256";
 };
 
 /** The extension basicConstraints with CA:TRUE (RFC 5280 §4.2.1.9). */
@@ -246,7 +248,7 @@ export async function certificateRequest(names: readonly string[], parts: Reques
   const made = await x509.Pkcs10CertificateRequestGenerator.create(
     {
       keys,
-      signingAlgorithm: { name: "ECDSA", hash: "SHA-256" },
+      signingAlgorithm: { name: "ECDSA", hash: parts.hash ?? "SHA-256" },
       ...(parts.commonName !== undefined && { name: `CN=${parts.commonName}` }),
       extensions: [...(san.length > 0 ? [new x509.SubjectAlternativeNameExtension(san)] : []), ...(parts.extensions ?? [])],
     },
