@@ -88,7 +88,7 @@ describe("one of two instances goes and comes back under running orders", () => 
     },
   );
 
-  test("by SIGTERM: every order ends valid, nobody sees a bad nonce or an error (AN-2)", { timeout: 90_000 }, async () => {
+  test("by SIGTERM: every order ends valid, nobody sees a bad nonce or an error (AN-2, T-CRASH)", { timeout: 90_000 }, async () => {
     using crowd = crowdOf("term");
     for (let round = rounds(1, 10); round > 0; round -= 1) {
       await crowd.issued(clients);
@@ -103,7 +103,7 @@ describe("one of two instances goes and comes back under running orders", () => 
     expect(seen.filter(({ status }) => status >= 400)).toEqual([]);
   });
 
-  test("by SIGKILL: every order ends valid, also those that it was at (AK-10)", { timeout: 90_000 }, async () => {
+  test("by SIGKILL: every order ends valid, also those that it was at (AK-10, T-CRASH)", { timeout: 90_000 }, async () => {
     using crowd = crowdOf("kill");
     for (let round = rounds(1, 10); round > 0; round -= 1) {
       await crowd.issued(clients);

@@ -120,7 +120,9 @@ describe("what cert-manager's client relies on", () => {
       shim?.fault();
       const ended = await Promise.all(ending);
       expect(ended.map(({ json }) => json["status"])).toEqual(issuances.map(() => "valid"));
-      expect(issuances.flatMap(({ client }) => harmful(client.seen))).toEqual([]);
+      // Who asked twice may be refused once the order is valid: a refusal before that ends the client.
+      const seen = issuances.flatMap(({ client }) => harmful(client.seen));
+      expect(seen.filter(({ detail }) => !detail.startsWith("the order is valid"))).toEqual([]);
       expect(await administer(fleet.grounds.ground.databaseUrl, brokenAcmeInvariants)).toEqual([]);
     },
   );

@@ -73,11 +73,11 @@ async function signal(file: string, name: "SIGKILL" | "SIGSTOP"): Promise<readon
 
 describe("under running orders of two instances", () => {
   test(
-    "validators are killed and stopped again and again: no authorization fails, every order ends valid (AV-6)",
+    "validators are killed and stopped again and again: no authorization fails, every order ends valid (AV-6, T-NET)",
     { timeout: 90_000 },
     async () => {
       using crowd = crowdOf("validators");
-      for (let round = rounds(3, 30); round > 0; round -= 1) {
+      for (let round = rounds(2, 30); round > 0; round -= 1) {
         await crowd.issued(2);
         expect(await signal("/net/validator.ts", "SIGKILL")).toHaveLength(2);
         await crowd.issued(2);
@@ -91,11 +91,11 @@ describe("under running orders of two instances", () => {
 
   const faults: readonly ShimFault[] = [
     { function: "C_Sign", fault: "return", argument: 0x30 },
-    { function: "C_Sign", fault: "abort" },
+    ...(rounds(0, 1) === 1 ? [{ function: "C_Sign", fault: "abort" } as const] : []),
     { function: "C_Sign", fault: "hang", argument: 0 },
   ];
   test.runIf(shimAvailable)(
-    "the HSM gives device errors, crashes, hangs, its hosts are killed: every order ends valid, nobody sees a 4xx (AF-11, W-28)",
+    "the HSM gives device errors, hangs, its hosts are killed: every order ends valid, nobody sees a 4xx (AF-11, W-28, T-NET)",
     { timeout: 90_000 },
     async () => {
       using crowd = crowdOf("hsm");
@@ -116,20 +116,6 @@ describe("under running orders of two instances", () => {
     },
   );
 
-  test("connections to the database are cut, new ones refused for a while: every order ends valid", { timeout: 90_000 }, async () => {
-    using crowd = crowdOf("database");
-    for (let round = rounds(1, 10); round > 0; round -= 1) {
-      await crowd.issued(clients);
-      proxy.cut();
-      await crowd.issued(clients);
-      await proxy.down();
-      await pause(awayMs);
-      await proxy.up();
-    }
-    const seen = await expectAllWell(crowd);
-    expect(seen.filter(({ status }) => status === 503).length).toBeGreaterThan(0);
-  });
-
   const commits = [
     { statement: /insert into acme_open_order/, when: "before" },
     { statement: /insert into acme_open_order/, when: "after" },
@@ -144,16 +130,23 @@ describe("under running orders of two instances", () => {
     { statement: /insert into certificate /, when: "after" },
   ] as const;
   test(
-    "the connection is cut before and after each commit on an order's way: every order ends valid (T-NET)",
+    "the database is cut off before and after each commit of an order's way, all at once, and for a while: every order ends valid (T-NET)",
     { timeout: 120_000 },
     async () => {
-      using crowd = crowdOf("commits");
+      using crowd = crowdOf("database");
       for (let round = rounds(1, 20); round > 0; round -= 1) {
         const cuts = proxy.cuts();
         for (const { statement, when } of commits) proxy.cutAt(statement, when);
         await expect.poll(() => proxy.cuts(), { timeout: 20_000 }).toBe(cuts + commits.length);
+        await crowd.issued(2);
+        proxy.cut();
+        await crowd.issued(2);
+        await proxy.down();
+        await pause(awayMs);
+        await proxy.up();
       }
-      await expectAllWell(crowd);
+      const seen = await expectAllWell(crowd);
+      expect(seen.filter(({ status }) => status === 503).length).toBeGreaterThan(0);
     },
   );
 
@@ -178,7 +171,7 @@ describe("under running orders of two instances", () => {
   });
 
   test(
-    "without any of it 32 clients see no error at all, nor wait beyond their own limit of 10 s (AK-9, AN-5)",
+    "without any of it 32 clients see no error at all, nor wait beyond their own limit of 10 s (AK-9, AN-5, T-NET)",
     { timeout: 90_000 },
     async () => {
       using crowd = startCrowd(() => fleet.doors, { host: fleet.grounds.host, clients: 32, orders: rounds(2, 50), name: "many" });

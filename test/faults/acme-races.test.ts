@@ -71,7 +71,7 @@ async function ready(by: PoliteClient): Promise<{ url: string; finalize: string;
 }
 
 describe(`${racers} requests at once over two instances on one database`, () => {
-  test.for(runs)("with one nonce: one is taken, the others are badNonce (AK-1, run %i)", async () => {
+  test.for(runs)("with one nonce: one is taken, the others are badNonce (AK-1, T-NET, run %i)", async () => {
     const by = await registered();
     for (let round = rounds(4, 50); round > 0; round -= 1) {
       const nonce = await by.nonce();
@@ -82,26 +82,29 @@ describe(`${racers} requests at once over two instances on one database`, () => 
     }
   });
 
-  test.for(runs)("to finalize one order: one certificate of one intent, the others read the same order (AK-2, S-14, run %i)", async () => {
-    const by = await registered();
-    const order = await ready(by);
-    const csrs = await Promise.all([order.name, order.name].map((name) => certificateRequest([name])));
-    const before = signatures;
-    const answers = await together(racers, (index) => ({ by, url: order.finalize, payload: { csr: csrs[(index >> 1) % 2] } }));
-    expect(tally(answers)).toEqual({ "200": 1, "403 orderNotReady": racers - 1 });
-    expect(locations(answers)).toEqual(new Set([order.url]));
-    const read = await by.post(order.url, "");
-    expect(read.json["status"]).toBe("valid");
-    expect(signatures - before).toBe(1);
-    const id = order.url.split("/").at(-1) ?? "";
-    const stands = await query(
-      (sql) =>
-        sql`select from issuance i join acme_order o using (request_id) join certificate c using (authority, serial) where o.id = ${id}`,
-    );
-    expect(stands).toHaveLength(1);
-  });
+  test.for(runs)(
+    "to finalize one order: one certificate of one intent, the others read the same order (AK-2, S-14, T-NET, run %i)",
+    async () => {
+      const by = await registered();
+      const order = await ready(by);
+      const csrs = await Promise.all([order.name, order.name].map((name) => certificateRequest([name])));
+      const before = signatures;
+      const answers = await together(racers, (index) => ({ by, url: order.finalize, payload: { csr: csrs[(index >> 1) % 2] } }));
+      expect(tally(answers)).toEqual({ "200": 1, "403 orderNotReady": racers - 1 });
+      expect(locations(answers)).toEqual(new Set([order.url]));
+      const read = await by.post(order.url, "");
+      expect(read.json["status"]).toBe("valid");
+      expect(signatures - before).toBe(1);
+      const id = order.url.split("/").at(-1) ?? "";
+      const stands = await query(
+        (sql) =>
+          sql`select from issuance i join acme_order o using (request_id) join certificate c using (authority, serial) where o.id = ${id}`,
+      );
+      expect(stands).toHaveLength(1);
+    },
+  );
 
-  test.for(runs)("to respond to one challenge: one validation (AK-3, run %i)", async () => {
+  test.for(runs)("to respond to one challenge: one validation (AK-3, T-NET, run %i)", async () => {
     const by = await registered();
     const order = await by.order([freshName()]);
     const [url = ""] = texts(order.json["authorizations"]);
@@ -114,14 +117,14 @@ describe(`${racers} requests at once over two instances on one database`, () => 
     expect(fleet.grounds.host.asked(challenge.token)).toBe(1);
   });
 
-  test.for(runs)("for one new account: it is made once, and found by the others (AK-4, run %i)", async () => {
+  test.for(runs)("for one new account: it is made once, and found by the others (AK-4, T-NET, run %i)", async () => {
     const key = signingKey();
     const answers = await together(racers, () => ({ by: client(key), url: client().url("new-account"), payload: {} }));
     expect(tally(answers)).toEqual({ "201": 1, "200": racers - 1 });
     expect(locations(answers).size).toBe(1);
   });
 
-  test.for(runs)("of two accounts each for one new key: one of them has it, the other is refused (AK-5, run %i)", async () => {
+  test.for(runs)("of two accounts each for one new key: one of them has it, the other is refused (AK-5, T-NET, run %i)", async () => {
     const pairs = await Promise.all(
       Array.from({ length: racers / 2 }, async () => ({ key: signingKey(), accounts: [await registered(), await registered()] as const })),
     );
@@ -141,7 +144,7 @@ describe(`${racers} requests at once over two instances on one database`, () => 
     }
   });
 
-  test.for(runs)("with one external account key that may be used once: one account is made (AK-6, run %i)", async () => {
+  test.for(runs)("with one external account key that may be used once: one account is made (AK-6, T-NET, run %i)", async () => {
     const made = await fleet.first.ask("/v1/acme/external-account-keys", { body: { namespace: "/", directory: "bound", usesAllowed: 1 } });
     expect(made.status).toBe(201);
     const { id, macKey } = made.json() as { id: string; macKey: string };
@@ -153,14 +156,14 @@ describe(`${racers} requests at once over two instances on one database`, () => 
     expect(tally(answers)).toEqual({ "201": 1, "403 unauthorized": racers - 1 });
   });
 
-  test.for(runs)("to revoke one certificate: it is revoked once (AK-7, run %i)", async () => {
+  test.for(runs)("to revoke one certificate: it is revoked once (AK-7, T-NET, run %i)", async () => {
     const by = await registered();
     const { chain } = await by.issue([freshName()]);
     const answers = await together(racers, () => ({ by, url: by.url("revoke-cert"), payload: { certificate: leafOf(chain) } }));
     expect(tally(answers)).toEqual({ "200": 1, "400 alreadyRevoked": racers - 1 });
   });
 
-  test.for(runs)("for one order: there is one; two that replace one certificate: one is refused (AK-8, run %i)", async () => {
+  test.for(runs)("for one order: there is one; two that replace one certificate: one is refused (AK-8, T-NET, run %i)", async () => {
     const by = await registered();
     const identifiers = [{ type: "dns", value: freshName() }];
     const equal = await together(racers, () => ({ by, url: by.url("new-order"), payload: { identifiers } }));

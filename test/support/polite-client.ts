@@ -203,7 +203,7 @@ export function politeClient(
     },
     finalize: async (target, finalizeUrl, csr) => {
       const { problem } = await post(finalizeUrl, { csr });
-      const { json } = await post(target, "");
+      const read = await post(target, "");
       // cert-manager reads the order once after a refusal, and gives it up where that is not its end.
       if (problem === "orderNotReady" && json["status"] !== "valid")
         throw new Error(`refused while the order is ${String(json["status"])}`);
