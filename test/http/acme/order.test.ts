@@ -278,7 +278,7 @@ describe("authorizations and challenges", () => {
     expect(new Set(tokens).size).toBe(tokens.length);
   });
 
-  test("AO-30, AO-33, AO-41: {} is 200 processing with a link up and Retry-After; then valid, alone in its authorization, and unchanged", async () => {
+  test("AO-14, AO-30, AO-31, AO-33, AO-41: {} is 200 processing with a link up and Retry-After; then valid, alone in its authorization, and unchanged", async () => {
     const order = await client.order([freshAddress()]);
     await show(order);
     const url = texts(order.json["authorizations"])[0] ?? "";
