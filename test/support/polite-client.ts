@@ -205,8 +205,8 @@ export function politeClient(
       const { problem } = await post(finalizeUrl, { csr });
       const read = await post(target, "");
       // cert-manager reads the order once after a refusal, and gives it up where that is not its end.
-      if (problem === "orderNotReady" && json["status"] !== "valid")
-        throw new Error(`refused while the order is ${String(json["status"])}`);
+      if (problem === "orderNotReady" && read.json["status"] !== "valid")
+        throw new Error(`refused while the order is ${String(read.json["status"])}`);
       return await until(target, ({ json }) => json["status"] !== "processing");
     },
     issue: async (names) => {
