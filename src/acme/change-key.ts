@@ -24,7 +24,8 @@ export type KeyChangeRequest = {
  * Gives an account another key: the old one is of no use from then on, the account and its URL stay (RFC 8555 §7.3.5). Durable with its
  * audit record on return.
  * @throws Fault `malformed` for an inner JWS that is wrong, is of another account or key, or keeps the key; `badPublicKey` for a new key that
- *   is refused; `keyInUse` with the `account` that has it; `accountInactive` when the account ended or its key changed meanwhile.
+ *   is refused; `keyInUse` with the `account` that has it; `accountInactive` when the account ended or its key changed meanwhile;
+ *   `busy`.
  */
 export async function changeKey(acme: Acme, account: Account, request: KeyChangeRequest): Promise<Account> {
   const jws = jwsFromJson(request.payload);
@@ -32,6 +33,7 @@ export async function changeKey(acme: Acme, account: Account, request: KeyChange
   requireConsent(jws, account, request.accountUrl);
   if (key.thumbprint === account.key.thumbprint) throw new Fault("malformed", "the new key is the account's key already");
   await refuseInUse(acme, account, key);
+  await refusePrimeModulus(key, acme.ca.modulusIsPrime);
   const changed: Account = { ...account, key };
   try {
     await record(acme, account, changed, request.requestId);
@@ -66,7 +68,6 @@ async function innerKey(jws: Jws, url: string): Promise<AccountKey> {
   if (inner !== url) throw new Fault("malformed", "the url of the inner JWS is not that of the outer one");
   const key = parseJwk(jwk);
   await verifyJws(jws, key, { mismatch: "badPublicKey" });
-  await refusePrimeModulus(key);
   return key;
 }
 

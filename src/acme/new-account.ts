@@ -32,7 +32,7 @@ export type NewAccountRequest = {
  * nothing changes, but that `termsOfServiceAgreed` of this request, and of no other, agrees to terms that have changed.
  * @throws Fault `accountInactive` for the key of an account that was ended; `accountDoesNotExist` where only a standing one was asked for;
  *   `userActionRequired` without agreement to the terms; `externalAccountRequired`, `unauthorized`, `badPublicKey` and `malformed` for a
- *   binding that is missing or wrong; `invalidContact`, `unsupportedContact`; `rateLimited`.
+ *   binding that is missing or wrong; `invalidContact`, `unsupportedContact`; `rateLimited`, `busy`.
  */
 export async function newAccount(
   acme: Acme,
@@ -46,9 +46,9 @@ export async function newAccount(
   if (directory.termsOfService !== undefined && payload["termsOfServiceAgreed"] !== true) {
     throw new Fault("userActionRequired", `termsOfServiceAgreed must be true: the terms are at ${directory.termsOfService}`);
   }
-  await refusePrimeModulus(key);
   const external = await bindingOf(acme, directory, request);
   await takeOne(acme, { what: "newAccount", address: request.address }, directory.limits.newAccountsPerAddress);
+  await refusePrimeModulus(key, acme.ca.modulusIsPrime);
   return await record(acme, request, {
     id: drawId(acme),
     directory: directory.name,

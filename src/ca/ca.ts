@@ -8,6 +8,7 @@ import { type AttemptPosition, findStandingIntents, type Guard, type IntentRow, 
 import type { Authority } from "./authority.ts";
 import { type CertificateRow, findStandingCertificates, recordCertificates } from "./certificate-store.ts";
 import type { IssuedCertificate } from "./certificates.ts";
+import { openPrimeCheck, type PrimeCheck } from "./prime-check.ts";
 import { freezeProfiles, type FrozenProfile } from "./profiles.ts";
 import { timekeeper, type Timekeeper } from "./timekeeper.ts";
 
@@ -31,6 +32,8 @@ export type Ca = {
   readonly settling: { after: AttemptPosition | undefined };
   /** The host that clients reach this service by, where it has one of its own: nobody else gets a certificate for it. */
   readonly ownHost: string | undefined;
+  /** Whether the modulus of an RSA key is a prime. Shared by all who judge keys: asked last, when nothing else speaks against the request. */
+  readonly modulusIsPrime: PrimeCheck;
   /** What must hold of an intent's caller when it is recorded. */
   readonly guard: Guard;
   /** Durable when it resolves `recorded`; shares its commit with other intents of the moment. */
@@ -54,6 +57,7 @@ export async function openCa(world: CaWorld): Promise<Ca> {
     finishing: new Map(),
     unfinished: new Map(),
     settling: { after: undefined },
+    modulusIsPrime: openPrimeCheck(),
     recordIntent: group<IntentRow>({
       name: "intent",
       maximum: 64,

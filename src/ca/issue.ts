@@ -31,7 +31,7 @@ export type IssueRequest = {
   readonly profile: string;
   readonly subject?: Name;
   readonly names: readonly GeneralName[];
-  /** The key to certify, which the key policy has accepted. */
+  /** The key to certify, which the key policy has accepted but for whether an RSA modulus is a prime. */
   readonly publicKey: VerificationKey;
   readonly lifetimeSeconds?: number | undefined;
   /** Dates that are to stand in the certificate as they are, instead of those that the lifetime gives. Whole seconds. */
@@ -74,6 +74,7 @@ export async function issueFrom(ca: Ca, authority: SigningAuthority, request: Is
   const asked = { names: request.names, keyAlgorithm: request.publicKey.algorithm, lifetimeSeconds: validity.lifetimeSeconds };
   const broken = violations(frozen.profile, asked)[0];
   if (broken) throw new Fault(broken.code, broken.detail);
+  await refusePrimeModulus(ca, request.publicKey);
 
   const { intent, plan } = prepare(ca, authority, frozen, request, validity);
   const recorded = await watched(ca, intent, request, ca.recordIntent(intent));
@@ -98,6 +99,11 @@ async function watched<T>(ca: Ca, { authority, serial }: IntentRow, { door }: Is
     }
     throw error;
   }
+}
+
+/** Behind all that costs less. */
+async function refusePrimeModulus({ modulusIsPrime }: Ca, { algorithm, spki }: VerificationKey): Promise<void> {
+  if (algorithm.startsWith("RSA-") && (await modulusIsPrime(spki))) throw new Fault("badCSR", "the RSA modulus is a prime");
 }
 
 function refuseOwnHost(ca: Ca, names: readonly GeneralName[]): void {

@@ -4,7 +4,7 @@ import type { KeyAlgorithm, SignatureAlgorithm, VerificationKey } from "./algori
 import { bytesOf, expectTag, fieldsOf, openOctetString, readDer, requireSetOrder, tag, type DerValue } from "./der.ts";
 import { readBitString, readNamedBits, readOid, readSmallInteger, readText } from "./der-field.ts";
 import { canonicalDnsName, canonicalIpAddress, readGeneralNames, type GeneralName } from "./general-name.ts";
-import { keyViolations, modulusIsPrime } from "./key-policy.ts";
+import { keyViolations } from "./key-policy.ts";
 import { hasControls, relativeNames } from "./name.ts";
 import { oid, oidName } from "./oid.ts";
 import { decodeBase64, decodePem } from "./pem.ts";
@@ -34,7 +34,8 @@ const maximumNames = 100;
 
 /**
  * The key and names of a PKCS#10 request, once its structure, its key and its signature are found good. basicConstraints, keyUsage and
- * extKeyUsage that it asks for are ignored, and so is its subject but for its CNs.
+ * extKeyUsage that it asks for are ignored, and so is its subject but for its CNs. Whether an RSA modulus is a prime is not asked here: that
+ * is for whoever certifies the key, when nothing else speaks against it.
  * @param commonNames `listed`: each CN must be one of the names in subjectAltName. `added`: a CN that is a DNS name is one of the names,
  *   whether it stands there or not (RFC 8555 §7.4); another one must stand there.
  * @throws Fault `badCSR` with a detail that names what is wrong; `tooLarge` above 16 KiB.
@@ -51,7 +52,6 @@ export async function parseCsr(bytes: Uint8Array, commonNames: CommonNames = "li
   if (!(await verifySignature(key, signed.algorithm, signed.bytes, signed.signature))) {
     throw new Fault("badCSR", "the signature is not one that this key made over this request");
   }
-  if (request.keyAlgorithm.startsWith("RSA-") && (await modulusIsPrime(spki))) throw new Fault("badCSR", "the RSA modulus is a prime");
   return { ...request, der, publicKey: key };
 }
 

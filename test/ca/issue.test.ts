@@ -1,4 +1,5 @@
 import { X509Certificate } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { decodePem } from "../../src/pki/pem.ts";
 import { brokenInvariants } from "../support/invariants.ts";
@@ -42,6 +43,15 @@ describe("a certificate over REST", () => {
     expect(leaf.verify(issuer.publicKey)).toBe(true);
     expect(leaf.checkIssued(issuer)).toBe(true);
     expect((leaf.validToDate.getTime() - leaf.validFromDate.getTime()) / 1000).toBe(86_400 - 1);
+  });
+
+  test("is not made for a prime modulus, which is judged behind what the profile says (XK-2)", async () => {
+    const vector = new URL("../vectors/csr/prime-modulus.json", import.meta.url);
+    const { der } = JSON.parse(readFileSync(vector, "utf8")) as { der: string }; // our own committed file
+    const refused = await issue({ csr: der, profile: "server" });
+    expect([refused.status, refused.json()["detail"]]).toEqual([400, "the RSA modulus is a prime"]);
+    const tooLong = await issue({ csr: der, profile: "server", lifetimeSeconds: 2_000_000_000 });
+    expect(tooLong.json()).toMatchObject({ code: "lifetimeOutOfRange" });
   });
 
   test("can be read back by its serial, as JSON, PEM chain and DER", async () => {

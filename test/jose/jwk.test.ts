@@ -4,6 +4,7 @@ import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Fault } from "../../src/fault.ts";
 import { parseJwk, refusePrimeModulus, storedKey, type AccountKey } from "../../src/jose/jwk.ts";
+import { modulusIsPrime } from "../../src/pki/key-policy.ts";
 import type { Json, JsonObject } from "../../src/jose/json.ts";
 import { jwsAlgorithms } from "../../src/jose/jws.ts";
 import { publicNumbers } from "../../src/pki/algorithm.ts";
@@ -242,9 +243,12 @@ test.for([
 test("an RSA modulus that is a prime is seen, up to 8192 bits, and other keys have none (AJ-18)", async () => {
   for (const group of ["modp14", "modp16", "modp18"]) {
     const jwk = { kty: "RSA", e: "AQAB", n: getDiffieHellman(group).getPrime().toString("base64url") };
-    await expect(refusePrimeModulus(parseJwk(jwk))).rejects.toMatchObject({ code: "badPublicKey", detail: "the RSA modulus is a prime" });
+    await expect(refusePrimeModulus(parseJwk(jwk), modulusIsPrime)).rejects.toMatchObject({
+      code: "badPublicKey",
+      detail: "the RSA modulus is a prime",
+    });
   }
-  for (const jwk of [rsa, p256, p521, ed25519]) await expect(refusePrimeModulus(parseJwk(jwk))).resolves.toBeUndefined();
+  for (const jwk of [rsa, p256, p521, ed25519]) await expect(refusePrimeModulus(parseJwk(jwk), modulusIsPrime)).resolves.toBeUndefined();
 });
 
 test("100 good keys of each curve are taken", () => {
