@@ -147,9 +147,17 @@ function settings(address: DatabaseAddress, limits: ConnectionLimits, open: () =
       statement_timeout: limits.statementTimeoutMs,
       lock_timeout: limits.lockTimeoutMs,
       idle_in_transaction_session_timeout: limits.deadlineMs,
+      ...plans,
     },
   };
 }
+
+/**
+ * A server would keep the plan that was best while a table was empty, and read it from end to end as it grows: statements here are answered
+ * by an index, and one plan each is enough.
+ * @see docs/decisions/0012-one-plan-by-index.md
+ */
+const plans = { plan_cache_mode: "force_generic_plan", enable_seqscan: "off", jit: "off" };
 
 /** drizzle gives jsonb as text already, templates give the value: both are stored once encoded. */
 const json = {
