@@ -1,3 +1,4 @@
+import { LRUCache } from "lru-cache";
 import type { Tx } from "../database/connect.ts";
 import type { Sql } from "../database/connection.ts";
 import { Fault } from "../fault.ts";
@@ -40,8 +41,24 @@ const accountColumns = (sql: Sql) => sql`
   a.id, a.directory, a.namespace, a.jwk::text as jwk, a.status, a.contact, a.terms_agreed as "termsAgreed",
   a.external_account_key as "externalAccountKey", a.external_account_binding::text as "externalAccountBinding", a.created_at as "createdAt"`;
 
-/** Spends nonces and reads accounts in one statement, for as many requests as came together; answers in their order. */
-export async function recognise(sql: Sql, presented: readonly Presented[]): Promise<Recognised[]> {
+/** Gives the key of a JWK as it is stored. */
+export type KeyOf = (jwk: string) => AccountKey;
+
+/** Keys as they are stored, those of late kept: to import one takes longer than to verify with it. A JWK is its key: none grows old. */
+export function rememberKeys(): KeyOf {
+  const keys = new LRUCache<string, AccountKey>({ max: 2_000 });
+  return (jwk) => {
+    const key = keys.get(jwk) ?? keyOf(jwk);
+    keys.set(jwk, key);
+    return key;
+  };
+}
+
+/**
+ * Spends nonces and reads accounts in one statement, for as many requests as came together; answers in their order.
+ * @param keyIn where keys come from: `rememberKeys` for a caller that asks often
+ */
+export async function recognise(sql: Sql, presented: readonly Presented[], keyIn: KeyOf = keyOf): Promise<Recognised[]> {
   const { nonces, firsts } = distinctNonces(presented);
   const of = <T>(value: (request: Presented) => T) => presented.map(value);
   const id = ({ account }: Presented) => (account && "id" in account ? account.id : null);
@@ -75,7 +92,7 @@ export async function recognise(sql: Sql, presented: readonly Presented[]): Prom
     left join acme_account a
       on a.id = coalesce(u.id, (select b.id from acme_account b where b.directory = u.directory and b.thumbprint = u.thumbprint))
     order by u.position`;
-  return rows.map(({ fresh, epoch, ...row }) => ({ fresh, epoch: epoch ?? undefined, account: accountOf(row) }));
+  return rows.map(({ fresh, epoch, ...row }) => ({ fresh, epoch: epoch ?? undefined, account: accountOf(row, keyIn) }));
 }
 
 /** Each nonce once; and by request its nonce, where it is the first to bring it. */
@@ -90,13 +107,16 @@ function distinctNonces(presented: readonly Presented[]): { nonces: MintedNonce[
   return { nonces: [...byText.values()], firsts };
 }
 
-function accountOf({ id, jwk, termsAgreed, externalAccountKey, externalAccountBinding, ...row }: AccountColumns): Account | undefined {
+function accountOf(
+  { id, jwk, termsAgreed, externalAccountKey, externalAccountBinding, ...row }: AccountColumns,
+  keyIn: KeyOf = keyOf,
+): Account | undefined {
   if (id === null) return undefined;
   return {
     id,
     directory: row.directory,
     namespace: row.namespace,
-    key: storedKey(objectOf(jwk)),
+    key: keyIn(jwk),
     status: row.status,
     contact: row.contact,
     createdAt: row.createdAt,
@@ -104,6 +124,10 @@ function accountOf({ id, jwk, termsAgreed, externalAccountKey, externalAccountBi
     ...(externalAccountKey !== null && { externalAccountKey }),
     ...(externalAccountBinding !== null && { externalAccountBinding: objectOf(externalAccountBinding) }),
   };
+}
+
+function keyOf(jwk: string): AccountKey {
+  return storedKey(objectOf(jwk));
 }
 
 function objectOf(text: string): JsonObject {

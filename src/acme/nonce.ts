@@ -1,4 +1,4 @@
-import { createHmac, timingSafeEqual } from "node:crypto";
+import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from "node:crypto";
 import type { Database } from "../database/connect.ts";
 import { decodeBase64url, encodeBase64url } from "../jose/base64url.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -40,7 +40,7 @@ const sealLength = 16;
 
 /** Nonces over this database: their keys and epoch are made where there are none. */
 export async function openNonces({ database, clock, random }: NoncesWorld): Promise<Nonces> {
-  let keys: readonly NonceKey[] = [];
+  let keys: readonly SealingKey[] = [];
   let epoch: Uint8Array = new Uint8Array(4);
   const over = new Set<string>();
 
@@ -51,13 +51,13 @@ export async function openNonces({ database, clock, random }: NoncesWorld): Prom
   };
   const refresh = async (): Promise<void> => {
     const now = clock.now();
-    keys = await database.read(readNonceKeys);
+    keys = await readKeys(database);
     const [newest] = keys;
     if (!newest || now.getTime() - newest.createdAt.getTime() > keyLifeMs) {
       const next: NonceKey = { id: ((newest?.id ?? -1) + 1) % 256, secret: random.bytes(32), createdAt: now };
       await database.read((sql) => recordNonceKey(sql, next));
       await database.read((sql) => forgetNonceKeys(sql, new Date(now.getTime() - 2 * keyLifeMs)));
-      keys = await database.read(readNonceKeys);
+      keys = await readKeys(database);
     }
     turnTo(await database.read((sql) => holdEpoch(sql, random.bytes(4))));
     const past = pastSlot(now);
@@ -96,7 +96,14 @@ export async function openNonces({ database, clock, random }: NoncesWorld): Prom
   };
 }
 
-function seal({ secret }: NonceKey, head: Uint8Array): Uint8Array {
+type SealingKey = Omit<NonceKey, "secret"> & { readonly secret: KeyObject };
+
+async function readKeys(database: Database): Promise<readonly SealingKey[]> {
+  const keys = await database.read(readNonceKeys);
+  return keys.map((key) => ({ ...key, secret: createSecretKey(key.secret) }));
+}
+
+function seal({ secret }: SealingKey, head: Uint8Array): Uint8Array {
   return createHmac("sha256", secret).update(head).digest().subarray(0, sealLength);
 }
 
