@@ -11,7 +11,9 @@ async function walkWith(walk: Walk): Promise<void> {
   await writeFile(hook, `#!/bin/sh\n[ "$1" = present ] && action=add || action=remove\nexec "${dnsHook}" $action "\${2%.}" "$3"\n`, {
     mode: 0o755,
   });
-  const environment = { ...process.env, LEGO_CA_CERTIFICATES: server.transportRoots, EXEC_PATH: hook };
+  // Between two records it waits for a minute, unless it is told otherwise.
+  const records = { EXEC_PATH: hook, EXEC_SEQUENCE_INTERVAL: "1", EXEC_POLLING_INTERVAL: "1" };
+  const environment = { ...process.env, LEGO_CA_CERTIFICATES: server.transportRoots, ...records };
   const call = async (directory: string, names: readonly string[], options: string[], ...command: string[]): Promise<Obtained> => {
     const domains = names.flatMap((name) => ["--domains", name]);
     const own = ["--path", join(walk.home, directory), "--server", server.directoryUrl, "--email", "lego@acme.test", "--accept-tos"];
