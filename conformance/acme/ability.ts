@@ -14,8 +14,8 @@ export const abilities = [
   "deactivate",
 ] as const;
 
-/** Passes of their own: good nonces refused, and one of two instances restarted again and again. */
-export const passes = ["nonces refused", "restarts"] as const;
+/** Passes of their own: good nonces refused, one of two instances restarted again and again, and the token away in the middle of an order. */
+export const passes = ["nonces refused", "restarts", "HSM away"] as const;
 
 export type Ability = (typeof abilities)[number];
 
@@ -38,6 +38,6 @@ export const fixedClients = [
 ] as const;
 
 /** Clients that take minutes to build: they run where `node conformance/acme/build-cached.ts` has put them into the cache. */
-export const cachedClients = ["Caddy"] as const;
+export const cachedClients = ["instant-acme", "acme4j", "Caddy"] as const;
 
 export type ClientName = (typeof fixedClients)[number] | (typeof cachedClients)[number];

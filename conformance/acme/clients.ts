@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { cacheDirectory } from "../peers.ts";
+import { checkout } from "../service.ts";
 import { acmeTiny } from "./acme-tiny.ts";
 import { certbot } from "./certbot.ts";
 import { caddy } from "./caddy.ts";
@@ -12,25 +13,32 @@ import { modMd } from "./mod-md.ts";
 import { libraryClient, type Command } from "./program.ts";
 import { uacme } from "./uacme.ts";
 
+const javaDirectory = join(cacheDirectory, "acme/java");
 const acmeClientPackage = join(cacheDirectory, "acme/npm/package.json");
 const goLibrary = (library: string): Command => ({ program: join(cacheDirectory, "acme/bin/acme"), parameters: [library] });
 
-/** Every client of the conformance run. */
+/** Every client of the conformance run; those that take longest begin. */
 export const clients: readonly Client[] = [
+  dehydrated,
+  modMd,
   certbot("certbot", join(cacheDirectory, "acme/certbot/bin/certbot"), { current: true }),
   certbot("certbot (Debian)", "/usr/bin/certbot", { current: false }),
-  legoDebian,
-  dehydrated,
   uacme,
+  legoDebian,
   lacme,
   acmeTiny,
-  modMd,
   caddy("Caddy (Debian)", "/usr/bin/caddy"),
   caddy("Caddy", join(cacheDirectory, "acme/bin/caddy")),
   libraryClient("lego", goLibrary("lego")),
   libraryClient("x/crypto/acme", goLibrary("x/crypto/acme")),
   libraryClient("acmez", goLibrary("acmez")),
   libraryClient("cert-manager", goLibrary("cert-manager")),
+  libraryClient("instant-acme", { program: join(cacheDirectory, "acme/rust/debug/instant-acme-walk"), parameters: [] }),
+  libraryClient("acme4j", {
+    program: "java",
+    needs: join(javaDirectory, "acme4j-client.jar"),
+    parameters: ["-cp", join(javaDirectory, "*"), join(checkout, "conformance/java/acme/Acme4j.java")],
+  }),
   libraryClient("acme-client", {
     program: process.execPath,
     needs: acmeClientPackage,

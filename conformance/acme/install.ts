@@ -1,9 +1,11 @@
+import { existsSync } from "node:fs";
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { outputOf } from "../execute.ts";
 import { cacheDirectory, installed, version } from "../peers.ts";
 import { checkout } from "../service.ts";
 import { cachedClients } from "./ability.ts";
+import { buildInstantAcme } from "./cached.ts";
 import { clients, isHere } from "./clients.ts";
 
 const certbotPackage = "certbot==5.8.0";
@@ -21,15 +23,20 @@ const versionCommands: Readonly<Record<string, readonly [string, ...string[]]>> 
   "acme-tiny": ["dpkg-query", "-W", "acme-tiny"],
   mod_md: ["dpkg-query", "-W", "apache2-bin"],
   "Caddy (Debian)": ["dpkg-query", "-W", "caddy"],
-  Caddy: [join(place, "bin/caddy"), "version"],
 };
 
-/** The Go module that holds each library. */
-const goModules: Readonly<Record<string, string>> = {
-  lego: "github.com/go-acme/lego/v5",
-  "x/crypto/acme": "golang.org/x/crypto",
-  acmez: "github.com/mholt/acmez/v3",
-  "cert-manager": "github.com/cert-manager/cert-manager",
+const goModules = "conformance/go/acme/go.mod";
+
+/** The file of the checkout that names the version of each library, and the text before it. */
+const pinnedIn: Readonly<Record<string, readonly [file: string, before: string]>> = {
+  lego: [goModules, "github.com/go-acme/lego/v5 v"],
+  "x/crypto/acme": [goModules, "golang.org/x/crypto v"],
+  acmez: [goModules, "github.com/mholt/acmez/v3 v"],
+  "cert-manager": [goModules, "github.com/cert-manager/cert-manager v"],
+  // Built by Go's install, it does not know its version.
+  Caddy: ["conformance/acme/cached.ts", "cmd/caddy@v"],
+  "instant-acme": ["conformance/rust/Cargo.toml", 'instant-acme = { version = "='],
+  acme4j: ["conformance/java/acme/pom.xml", "<artifactId>acme4j-client</artifactId>\n      <version>"],
 };
 
 /**
@@ -42,12 +49,14 @@ export async function installClients(tell: (line: string) => void): Promise<Reco
   await installed("acme-client", join(place, "npm/node_modules/acme-client/package.json"), installAcmeClient, tell);
   // Go's own cache makes this a matter of a second when nothing has changed.
   await buildGoLibraries().catch((error: unknown) => tell(`the ACME libraries in Go cannot be built: ${String(error)}`));
+  if (existsSync(join(place, "rust"))) {
+    await buildInstantAcme().catch((error: unknown) => tell(`instant-acme stays as it was built before: ${String(error)}`));
+  }
   const cached: readonly string[] = cachedClients;
   for (const { name } of clients.filter((client) => !isHere(client))) {
     tell(`${name} is not on this machine${cached.includes(name) ? ": node conformance/acme/build-cached.ts builds it" : ""}`);
   }
-  const modules = await readFile(join(checkout, "conformance/go/acme/go.mod"), "utf8");
-  const versions = clients.filter(isHere).map(async ({ name }) => [name, (await versionOf(name, modules)) ?? "unknown"] as const);
+  const versions = clients.filter(isHere).map(async ({ name }) => [name, (await versionOf(name)) ?? "unknown"] as const);
   return Object.fromEntries(await Promise.all(versions));
 }
 
@@ -69,14 +78,14 @@ async function buildGoLibraries(): Promise<void> {
   await outputOf("go", ["build", "-o", join(place, "bin/acme"), "."], { directory, environment, limitSeconds: 600 });
 }
 
-async function versionOf(client: string, modules: string): Promise<string | undefined> {
-  const module = goModules[client];
-  if (module !== undefined)
-    return modules
-      .split("\n")
-      .find((line) => line.includes(`${module} v`))
-      ?.trim();
+async function versionOf(client: string): Promise<string | undefined> {
+  const [file, before] = pinnedIn[client] ?? [];
+  if (file !== undefined && before !== undefined) {
+    const text = await readFile(join(checkout, file), "utf8");
+    return /^[\d.]+/.exec(text.split(before)[1] ?? "")?.[0];
+  }
+  if (client === "acme-client") return acmeClientPackage.split("@")[1];
   const [program, ...parameters] = versionCommands[client] ?? [];
-  if (program !== undefined) return await version(program, parameters);
-  return client === "acme-client" ? acmeClientPackage : undefined;
+  const told = program === undefined ? undefined : await version(program, parameters);
+  return /\d+(?:\.\d+)+[^\s,]*/.exec(told ?? "")?.[0];
 }

@@ -20,7 +20,7 @@ export function libraryClient(name: ClientName, command: Command): Client {
 }
 
 async function walkWith(walk: Walk, { program, parameters, environment }: Command): Promise<void> {
-  const { server, dnsHook } = walk.stage;
+  const { server, dnsHook, awayHook } = walk.stage;
   const { kid, macKey } = await server.eab();
   const told = {
     ACME_DIRECTORY: server.directoryUrl,
@@ -31,6 +31,7 @@ async function walkWith(walk: Walk, { program, parameters, environment }: Comman
     ACME_EAB_KID: kid,
     ACME_EAB_KEY: macKey,
     ACME_ABILITIES: abilities.filter(walk.tries).join(","),
+    ...(awayHook !== undefined && { ACME_AWAY_HOOK: awayHook }),
   };
   const all = { ...process.env, ...told, ...environment?.(walk) };
   const ended = await execute(program, parameters, { directory: walk.home, environment: all, limitSeconds: 240 });

@@ -19,6 +19,8 @@ export type Stage = {
   readonly server: AcmeServer;
   /** A program that adds and removes TXT records; see `Dns`. */
   readonly dnsHook: string;
+  /** A program that takes the server's token away for as many seconds as its argument says, and tells so by a line; where the pass is about that. */
+  readonly awayHook?: string;
 };
 
 /** DNS on port 53 and a bundle of trusted roots, for clients that cannot be told of their own. */

@@ -53,11 +53,16 @@ func certManagerWalk(w *walk) {
 	}
 
 	w.can("register", m.register)
+	if w.awayHook != "" {
+		w.canAs("http-01", "HSM away in the middle: the order ends valid", m.outlast)
+		return
+	}
 	w.canAs("register", "the same key again: 200 and Location (AM-1)", m.registerAgain)
 	w.can("EAB", func(ctx context.Context) (*obtained, error) { return nil, m.bind(ctx, transport) })
 	w.can("http-01", issue("http-01", "http", w.name("http")))
 	w.canAs("http-01", "Location on newOrder, order reads and finalize (AM-1)", func(context.Context) (*obtained, error) { return nil, seen.missing() })
 	w.canAs("http-01", "killed after finalize and resumed (AM-2)", m.resumed)
+	w.canAs("http-01", "a challenge that is over is 200, one that is gone malformed, and the order starts anew (AM-4)", m.startedAnew)
 	w.canAs("http-01", "an RSA key", func(ctx context.Context) (*obtained, error) {
 		return m.issue(ctx, wanted{challenge: "http-01", label: "rsa", names: []string{w.name("rsa")}, rsa: true})
 	})

@@ -4,7 +4,7 @@
 //
 // LIBRARY is acmez, cert-manager, lego or x/crypto/acme. The environment says where: ACME_DIRECTORY (URL), ACME_TRANSPORT_ROOTS (PEM file),
 // ACME_ADDRESS (where challenges are answered on ports 80 and 443), ACME_SUFFIX (of every name), ACME_DNS_HOOK (program), ACME_EAB_KID,
-// ACME_EAB_KEY, ACME_ABILITIES (divided by commas). One line of JSON on standard output tells of each ability; files lie in the working directory.
+// ACME_EAB_KEY, ACME_ABILITIES (divided by commas); ACME_AWAY_HOOK where the server's token is to be taken away (program). One line of JSON on standard output tells of each ability; files lie in the working directory.
 package main
 
 import (
@@ -44,9 +44,9 @@ func main() {
 
 // walk is one library's way over the stage.
 type walk struct {
-	directory, transportRoots, address, suffix, dnsHook string
-	kid, macKey                                         string
-	abilities                                           []string
+	directory, transportRoots, address, suffix, dnsHook, awayHook string
+	kid, macKey                                                   string
+	abilities                                                     []string
 }
 
 func newWalk() *walk {
@@ -56,6 +56,7 @@ func newWalk() *walk {
 		address:        os.Getenv("ACME_ADDRESS"),
 		suffix:         os.Getenv("ACME_SUFFIX"),
 		dnsHook:        os.Getenv("ACME_DNS_HOOK"),
+		awayHook:       os.Getenv("ACME_AWAY_HOOK"),
 		kid:            os.Getenv("ACME_EAB_KID"),
 		macKey:         os.Getenv("ACME_EAB_KEY"),
 		abilities:      strings.Split(os.Getenv("ACME_ABILITIES"), ","),

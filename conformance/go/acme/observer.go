@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/rand"
@@ -8,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"strings"
@@ -29,6 +31,8 @@ type answer struct {
 	method, path string
 	status       int
 	location     bool
+	// What a refusal says is wrong, without the namespace of ACME.
+	problem string
 }
 
 type roundTrip func(*http.Request) (*http.Response, error)
@@ -41,10 +45,24 @@ func (o *observer) wrap(next http.RoundTripper) http.RoundTripper {
 		if err == nil {
 			o.lock.Lock()
 			defer o.lock.Unlock()
-			o.answers = append(o.answers, answer{request.Method, request.URL.Path, response.StatusCode, response.Header.Get("Location") != ""})
+			located := response.Header.Get("Location") != ""
+			o.answers = append(o.answers, answer{request.Method, request.URL.Path, response.StatusCode, located, problemOf(response)})
 		}
 		return response, err
 	})
+}
+
+// problemOf reads the type of a problem document, and leaves the body as it was.
+func problemOf(response *http.Response) string {
+	if response.StatusCode < 400 {
+		return ""
+	}
+	body, _ := io.ReadAll(response.Body)
+	_ = response.Body.Close()
+	response.Body = io.NopCloser(bytes.NewReader(body))
+	var document struct{ Type string }
+	_ = json.Unmarshal(body, &document)
+	return strings.TrimPrefix(document.Type, "urn:ietf:params:acme:error:")
 }
 
 // missing tells of the first successful answer about an order that has no Location: cert-manager reads the order there.
@@ -70,13 +88,13 @@ func isOrder(path string) bool {
 	return strings.HasSuffix(path, "/new-order") || strings.Contains(path, "/order/")
 }
 
-// refusals tells of 4xx answers that would have ended an Order: all but badNonce (400 that the client repeats), the repeated finalize and the replaces.
+// refusals tells of 4xx answers that would have ended an Order: all but badNonce, which the client repeats, the repeated finalize and the replaces.
 func (o *observer) refusals() error {
 	for _, one := range o.answers {
-		harmless := one.status == http.StatusBadRequest || one.status == http.StatusForbidden && strings.HasSuffix(one.path, "/finalize") ||
+		harmless := one.status == http.StatusBadRequest && one.problem == "badNonce" || one.status == http.StatusForbidden && strings.HasSuffix(one.path, "/finalize") ||
 			one.status == http.StatusConflict && strings.HasSuffix(one.path, "/new-order")
 		if one.status >= 400 && one.status < 500 && !harmless {
-			return fmt.Errorf("%d for %s %s", one.status, one.method, one.path)
+			return fmt.Errorf("%d %s for %s %s", one.status, one.problem, one.method, one.path)
 		}
 	}
 	return nil
