@@ -1,8 +1,9 @@
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { acmeClients } from "./acme/run.ts";
 import { fixedClients } from "./acme/ability.ts";
+import { untold } from "./acme/document.ts";
 import { issueSpecimens } from "./certificates.ts";
 import { issuers } from "./issuers.ts";
 import { linters } from "./linters.ts";
@@ -37,7 +38,9 @@ async function main(choice: Choice): Promise<boolean> {
   const versions: Record<string, string> = {};
   try {
     if (choice.peers) Object.assign(versions, await certificatesAndPeers(matrix, directory));
-    Object.assign(versions, await acmeClients(matrix, { only: choice.clients, tell }));
+    const clients = await acmeClients(matrix, { only: choice.clients, tell });
+    Object.assign(versions, clients);
+    if (choice.clients.length === 0) await judgeDocument(matrix, clients);
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
@@ -52,6 +55,14 @@ async function main(choice: Choice): Promise<boolean> {
   for (const peer of silent) tell(`${peer} did not run: the run counts as failed`);
   tell(`${outcomes.length - failed} of ${outcomes.length} checks passed; report in conformance/report`);
   return failed === 0 && silent.length === 0;
+}
+
+/** The document tells a reader which client was seen to do what: it is held against what was seen. */
+async function judgeDocument(matrix: Matrix, versions: Readonly<Record<string, string>>): Promise<void> {
+  const markdown = await readFile(join(checkout, "docs/CONFORMANCE.md"), "utf8");
+  await matrix.check({ subject: "ACME clients", peer: "chancery", check: "docs/CONFORMANCE.md says what was seen" }, async () =>
+    untold(markdown, { versions, outcomes: matrix.outcomes }),
+  );
 }
 
 /** Certificates before verifiers, linters and a web server, and the README before somebody new. @returns the versions of those peers. */

@@ -1,7 +1,9 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
+import { abilities, cachedClients, fixedClients, passes } from "../conformance/acme/ability.ts";
+import { clientLines, untold, withClients } from "../conformance/acme/document.ts";
 import { claims, notPassed, unfounded } from "../conformance/document.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -50,4 +52,36 @@ test.for([
   const found = claims(line("done", `\`${ownFile}\` "$name is unfounded"`));
   const report = { testResults: [{ name: `${root}${ownFile}`, assertionResults: titles }] };
   expect(notPassed(found, report, root)).toHaveLength(complaints);
+});
+
+function outcome(peer: "certbot" | "lego", subject: string, complaint?: string) {
+  return { peer, subject, check: subject, complaint };
+}
+
+describe("the table of ACME clients", () => {
+  const seen = {
+    versions: { certbot: "9.9", lego: "9.9" },
+    outcomes: [outcome("certbot", "register"), outcome("certbot", "IP"), outcome("certbot", "IP", "no"), outcome("lego", "revoke")],
+  };
+
+  test("in docs/CONFORMANCE.md it has every client of the conformance run, every ability and every pass", () => {
+    const lines = clientLines(markdown);
+    expect([...lines.keys()].slice(2)).toEqual([...fixedClients, ...cachedClients]);
+    expect(lines.get("Client")).toEqual([...abilities, ...passes]);
+  });
+
+  test("in docs/CONFORMANCE.md no client is said to have failed, and each of the fixed list registers and issues", () => {
+    const lines = clientLines(markdown);
+    expect([...lines.values()].flat()).not.toContain("no");
+    for (const client of fixedClients) expect(lines.get(client)?.slice(0, 3)).toEqual(["yes", expect.anything(), "yes"]);
+  });
+
+  test("a run that saw something else is told, and writes it; who did not take part keeps a line", () => {
+    expect(untold(markdown, seen)).toContain("of certbot, lego it says something else");
+    const written = withClients(markdown, seen);
+    expect(untold(written, seen)).toBeUndefined();
+    expect(clientLines(written).get("certbot")?.slice(0, 8)).toEqual(["yes", "–", "–", "–", "–", "–", "–", "no"]);
+    expect(clientLines(written).get("uacme")).toEqual(clientLines(markdown).get("uacme"));
+    expect(claims(written)).toEqual(claims(markdown));
+  });
 });
