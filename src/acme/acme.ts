@@ -8,7 +8,6 @@ import type { Validator } from "../ports/validator.ts";
 import { type Presented, recognise, type Recognised, rememberKeys } from "./account-store.ts";
 import type { Directory } from "./directory.ts";
 import { type Nonces, openNonces } from "./nonce.ts";
-import { openPlaces, type Places } from "./validation-places.ts";
 
 /** ACME and its world: the first argument of every use case here. */
 export type Acme = {
@@ -28,14 +27,12 @@ export type Acme = {
   readonly recognise: (presented: Presented) => Promise<Recognised>;
   /** Validations that this instance is at. */
   readonly validating: Set<Promise<void>>;
-  /** How many of them there are, and of whom. */
-  readonly places: Places;
   /** For test suites of others: every challenge is found valid, nobody is asked. */
   readonly alwaysValid: boolean;
 };
 
 /** What `openAcme` needs to know of the world. */
-export type AcmeWorld = Omit<Acme, "nonces" | "recognise" | "validating" | "places">;
+export type AcmeWorld = Omit<Acme, "nonces" | "recognise" | "validating">;
 
 /** Opens the nonces and binds the hot statement to the database. */
 export async function openAcme(world: AcmeWorld): Promise<Acme> {
@@ -45,7 +42,6 @@ export async function openAcme(world: AcmeWorld): Promise<Acme> {
     ...world,
     nonces: await openNonces(world),
     validating: new Set(),
-    places: openPlaces(),
     recognise: gather({ ask: (presented: readonly Presented[]) => database.read((sql) => recognise(sql, presented, keyIn)) }),
   };
 }
