@@ -6,8 +6,8 @@ import type { AcmeDoors } from "../doors.ts";
 import type { DoorEnvironment } from "../rest/door.ts";
 import { openAdmission } from "./overload.ts";
 import { type Problem, type ProblemDocument, problemDocument, problemOf } from "./problem.ts";
-import { readRequest } from "./request.ts";
-import { type Answer, type Post, type Route, type Visit } from "./route.ts";
+import { openRequest, verifyRequest } from "./request.ts";
+import type { Answer, Post, Route, Visit } from "./route.ts";
 import { type Urls, urlsOf } from "./urls.ts";
 
 /** The one Content-Type of requests (RFC 8555 §6.2). */
@@ -63,7 +63,7 @@ async function answerOf({ doors, route, admit }: Mounted, context: Context<DoorE
     case "GET":
     case "HEAD":
       if (!route.get) return otherMethod(doors, route, context);
-      return written(context, await route.get(doors, visit), visit.urls);
+      return await got({ doors, route, admit }, context, { visit, get: route.get });
     case "POST":
       if (!route.post) return otherMethod(doors, route, context);
       return await posted({ doors, route, admit }, context, { visit, post: route.post });
@@ -72,16 +72,21 @@ async function answerOf({ doors, route, admit }: Mounted, context: Context<DoorE
   }
 }
 
+async function got(
+  { doors, route, admit }: Mounted,
+  context: Context<DoorEnvironment>,
+  { visit, get }: { readonly visit: Visit; readonly get: NonNullable<Route["get"]> },
+): Promise<Response> {
+  using admitted = admit(route.sheds);
+  if (!admitted) return overloaded(doors, context);
+  return written(context, await get(doors, visit), visit.urls);
+}
+
 async function posted(
   { doors, route, admit }: Mounted,
   context: Context<DoorEnvironment>,
   { visit, post }: { readonly visit: Visit; readonly post: Post },
 ): Promise<Response> {
-  using admitted = admit(route.sheds);
-  if (!admitted) {
-    const detail = "the service has more requests under way than it can take; Retry-After says when to ask again";
-    return refusal(doors, context, { code: "overloaded", detail });
-  }
   const { incoming } = context.env;
   if (incoming.headers["content-type"] !== joseType) {
     return refusal(doors, context, { code: "unsupportedMediaType", detail: `the Content-Type must be ${joseType} (RFC 8555 §6.2)` });
@@ -91,8 +96,17 @@ async function posted(
     return refusal(doors, context, { code: "unsupportedMediaType", detail: "the body must be sent without Content-Encoding" });
   }
   const url = `${doors.acme.baseUrl}${pathOf(incoming)}${visit.after === undefined ? "" : `?after=${visit.after}`}`;
-  const signed = await readRequest(doors, incoming, { ...post, visit, url });
+  // Whoever sends a body slowly, or never, takes nobody's place: connections are counted by address, and end by themselves.
+  const opened = await openRequest(doors, incoming);
+  using admitted = admit(route.sheds);
+  if (!admitted) return overloaded(doors, context);
+  const signed = await verifyRequest(doors, opened, { ...post, visit, url });
   return written(context, await post.handle(doors, visit, signed), visit.urls);
+}
+
+function overloaded(doors: AcmeDoors, context: Context<DoorEnvironment>): Response {
+  const detail = "the service has more requests under way than it can take; Retry-After says when to ask again";
+  return refusal(doors, context, { code: "overloaded", detail });
 }
 
 /** @throws Fault `notFound` for a directory that is none, and for a path that is written otherwise than we give it out. */

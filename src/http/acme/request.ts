@@ -1,6 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import { type Account, active } from "../../acme/account.ts";
 import type { AccountReference } from "../../acme/account-store.ts";
+import type { MintedNonce } from "../../acme/nonce-store.ts";
 import { Fault } from "../../fault.ts";
 import { isJsonObject, type JsonObject, readJson } from "../../jose/json.ts";
 import { type AccountKey, parseJwk, storedKey } from "../../jose/jwk.ts";
@@ -19,26 +20,38 @@ export type Expected = Pick<Post, "signer" | "payload"> & {
   readonly url: string;
 };
 
+/** A POST whose form is good and whose nonce is sealed by us. Nobody has looked at who signed it, nor whether the nonce was spent. */
+export type Opened = { readonly jws: Jws; readonly nonce: MintedNonce; readonly target: string };
+
 /**
- * Reads a POST and verifies who signed it: size → JSON and JWS form → nonce spent → algorithm and key → account → signature → url → payload.
- * A nonce in a well-formed header is spent whatever follows, in the statement that reads the account.
- * @throws Fault `tooLarge`, `malformed`, `badNonce`, `badSignatureAlgorithm`, `badPublicKey`, `accountDoesNotExist`, `unauthorized` for a url
- *   that is not the request's, `accountInactive`
+ * Reads a POST as far as that costs no statement and no work with keys: size → JSON and JWS form → seal of the nonce. However long the body
+ * takes, only its connection waits.
+ * @throws Fault `tooLarge`, `malformed`, `badNonce`
  * @see RFC 8555 §6
  */
-export async function readRequest(doors: AcmeDoors, incoming: IncomingMessage, expected: Expected): Promise<Signed> {
+export async function openRequest(doors: AcmeDoors, incoming: IncomingMessage): Promise<Opened> {
   if (incoming.headers["replay-nonce"] !== undefined)
     throw new Fault("malformed", "Replay-Nonce is no header of requests (RFC 8555 §6.5.1)");
   const body = await readBody(incoming, maxBodyBytes);
   if (body.byteLength === 0) throw new Fault("malformed", "the body is missing: it must be a JWS (RFC 8555 §6.2)");
   const jws = parseJws(body);
+  return { jws, nonce: openNonce(doors, jws), target: incoming.url ?? "" };
+}
 
+/**
+ * Verifies who signed a POST: nonce spent → algorithm and key → account → signature → url → payload. The nonce is spent whatever follows, in
+ * the statement that reads the account.
+ * @throws Fault `badNonce`, `badSignatureAlgorithm`, `badPublicKey`, `malformed`, `accountDoesNotExist`, `unauthorized` for a url that is not
+ *   the request's, `accountInactive`
+ * @see RFC 8555 §6
+ */
+export async function verifyRequest(doors: AcmeDoors, { jws, nonce, target }: Opened, expected: Expected): Promise<Signed> {
   const claim = claimOf(jws, expected);
-  const account = await spendNonce(doors, jws, referenceOf(claim, expected.visit));
+  const account = await spendNonce(doors, nonce, referenceOf(claim, expected.visit));
   if ("fault" in claim) throw claim.fault;
   const signer = signerOf(claim, account, expected);
   await verifyJws(jws, "account" in signer ? signer.account.key : signer.key);
-  requireUrl(jws, `${doors.acme.baseUrl}${incoming.url}`, expected);
+  requireUrl(jws, `${doors.acme.baseUrl}${target}`, expected);
   // After the signature: whoever has not the key learns nothing of the account.
   if ("account" in signer) active(signer.account);
   return { signer, payload: readPayload(jws, expected.payload) };
@@ -91,17 +104,17 @@ function accountId(kid: string, { urls }: Visit): string {
 /** What the detail must contain: a client that is a shell script knows a bad nonce by this text alone. */
 const badNonce = "JWS has an invalid anti-replay nonce";
 
-/** @returns the account that the reference leads to, read in the same statement. */
-async function spendNonce(
-  doors: AcmeDoors,
-  { protected: { nonce } }: Jws,
-  reference: AccountReference | undefined,
-): Promise<Account | undefined> {
-  const { acme, rejectsNonce } = doors;
+function openNonce(doors: AcmeDoors, { protected: { nonce } }: Jws): MintedNonce {
   if (nonce === undefined) throw refusedNonce(doors, "missing");
-  const minted = acme.nonces.open(nonce);
+  const minted = doors.acme.nonces.open(nonce);
   if (!minted) throw refusedNonce(doors, "unknown");
-  const { fresh, account, epoch } = await acme.recognise({ nonce: minted, account: reference });
+  return minted;
+}
+
+/** @returns the account that the reference leads to, read in the same statement. */
+async function spendNonce(doors: AcmeDoors, nonce: MintedNonce, reference: AccountReference | undefined): Promise<Account | undefined> {
+  const { acme, rejectsNonce } = doors;
+  const { fresh, account, epoch } = await acme.recognise({ nonce, account: reference });
   await acme.nonces.sawEpoch(epoch);
   if (!fresh) throw refusedNonce(doors, "spent");
   if (rejectsNonce(reference)) throw refusedNonce(doors, "test");

@@ -26,7 +26,8 @@ const directoryRoute: Route = {
 /** The nonce itself is the door's, as with every POST. @see RFC 8555 §7.2 */
 const newNonceRoute: Route = {
   path: "/new-nonce",
-  sheds: "second",
+  // Without a nonce nothing that was begun comes to its end.
+  sheds: "last",
   get: () => ({ empty: true }),
   post: postAsGet(() => ({ empty: true })),
 };
