@@ -90,6 +90,15 @@ export async function readCertificateOf(sql: Sql, authority: string, serial: Uin
   return rows[0];
 }
 
+/** The certificate that the newest attempt of a request ended with; none while it has not, or was closed without one. */
+export async function readIssued(sql: Sql, requestId: Uint8Array): Promise<CertificateRecord | undefined> {
+  const rows = await sql<CertificateRecord[]>`
+    select ${certificateColumns(sql)}
+    where (c.authority, c.serial) = (select authority, serial from issuance where request_id = ${requestId} order by attempt desc limit 1)
+      and c.certificate is not null`;
+  return rows[0];
+}
+
 /** Whose request a certificate was issued for. */
 export async function readPrincipal(sql: Sql, authority: string, serial: Uint8Array): Promise<string | undefined> {
   const rows = await sql<{ principal: string }[]>`select principal from issuance where authority = ${authority} and serial = ${serial}`;

@@ -12,8 +12,9 @@ import {
   type CertificateRecord,
   listCertificateRecords,
   readCertificateOf,
-  readPrincipal,
   readCertificates,
+  readIssued,
+  readPrincipal,
 } from "./certificate-store.ts";
 
 /** A certificate that this service issued, as it is shown. */
@@ -55,6 +56,15 @@ export async function readCertificateOfRequest(ca: Ca, requestId: Uint8Array): P
   const row = await ca.database.read((sql) => readCertificateOf(sql, attempt.authority, attempt.serial));
   if (!row) throw new Fault("internal", "a recorded certificate is missing");
   return show(ca, row);
+}
+
+/** A certificate in DER, and by whom. */
+export type CertificateChain = Pick<IssuedCertificate, "authority" | "certificate" | "chain">;
+
+/** The certificate that was issued for a request, `requestId` as in the intent; undefined while there is none. */
+export async function readChainOfRequest(ca: Ca, requestId: Uint8Array): Promise<CertificateChain | undefined> {
+  const row = await ca.database.read((sql) => readIssued(sql, requestId));
+  return row && { authority: row.authority, certificate: row.certificate, chain: chainOf(ca, row.authority) };
 }
 
 /** A certificate with when it was recorded, and whose request it was issued for. */
@@ -146,6 +156,10 @@ function show(ca: Ca, row: CertificateRecord): IssuedCertificate {
     keyAlgorithm: parsed.keyAlgorithm,
     spkiSha256: parsed.spkiSha256,
     certificate: row.certificate,
-    chain: ca.authorities.get(row.authority)?.chain ?? [],
+    chain: chainOf(ca, row.authority),
   };
+}
+
+function chainOf({ authorities }: Ca, authority: string): readonly Uint8Array[] {
+  return authorities.get(authority)?.chain ?? [];
 }
