@@ -1,6 +1,6 @@
 import { createHash, createPublicKey, type KeyObject } from "node:crypto";
 import { Fault } from "../fault.ts";
-import { spkiFromRsa, spkiSha256 } from "../pki/algorithm.ts";
+import { bitLength, spkiFromRsa, spkiSha256 } from "../pki/algorithm.ts";
 import { bitString, objectIdentifier, sequence, type Der } from "../pki/der-writer.ts";
 import { ed25519Violations } from "../pki/ed25519.ts";
 import { pointViolations, rsaViolations } from "../pki/key-policy.ts";
@@ -44,11 +44,13 @@ export function parseJwk(value: Json): AccountKey {
 
 /**
  * The key whose `jwk` was kept from an AccountKey. It is imported and not judged again; what the JWK's `alg` had ruled out is forgotten.
+ * Whatever brought it, a signature of it is verified within two milliseconds: RSA has up to 8192 bits, and an exponent of up to 32.
  * @throws Fault `internal` when it is no such JWK.
  */
 export function storedKey(jwk: JsonObject): AccountKey {
   try {
     const key = readPublicKey(jwk);
+    if (!key.bounded) throw new Fault("badPublicKey", "the RSA key is longer than any that is used");
     return accountKey(key, key.algorithms);
   } catch (cause) {
     throw new Fault("internal", "a stored account key is not usable", { cause });
@@ -66,6 +68,8 @@ export async function refusePrimeModulus(key: AccountKey, modulusIsPrime: (spki:
 
 /** Longest RSA modulus of an account key. Only verified with, never certified: longer than a certificate's may be. */
 const maximumRsaBits = 8192;
+/** A verification takes as many squarings: with an exponent as long as the modulus it would cost what a signature does. */
+const maximumExponentBits = 32;
 
 // RFC 7518 §6.2.2, §6.3.2, §6.4; RFC 8037 §2
 const privateMembers = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
@@ -94,6 +98,8 @@ type PublicKey = {
   readonly spki: Der;
   readonly algorithms: readonly JwsAlgorithm[];
   readonly violations: () => string[];
+  /** Whether a signature is verified in little time, however weak the key is. */
+  readonly bounded: boolean;
 };
 
 function readPublicKey(jwk: JsonObject): PublicKey {
@@ -112,6 +118,7 @@ function readRsa(jwk: JsonObject): PublicKey {
     spki: spkiFromRsa(modulus, exponent),
     algorithms: ["RS256"],
     violations: () => rsaViolations(modulus, exponent, maximumRsaBits),
+    bounded: bitLength(modulus) <= maximumRsaBits && bitLength(exponent) <= maximumExponentBits,
   };
 }
 
@@ -137,6 +144,7 @@ function readEc(jwk: JsonObject): PublicKey {
     spki: sequence(identifier, bitString(point)),
     algorithms: [algorithm],
     violations: () => pointViolations(crv, point),
+    bounded: true,
   };
 }
 
@@ -151,6 +159,7 @@ function readOkp(jwk: JsonObject): PublicKey {
     spki: sequence(ed25519Identifier, bitString(point)),
     algorithms: ["EdDSA", "Ed25519"],
     violations: () => ed25519Violations(point),
+    bounded: true,
   };
 }
 

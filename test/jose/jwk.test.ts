@@ -229,6 +229,18 @@ test.for([{}, { kty: "EC", crv: "P-256", x: "AA", y: "AA" }, { kty: "RSA", n: ""
   },
 );
 
+test.for([
+  { name: "1024 bits", bits: 1024, exponent: "010001", taken: true },
+  { name: "8192 bits and an exponent of 32", bits: 8192, exponent: "ffffffff", taken: true },
+  { name: "8200 bits", bits: 8200, exponent: "010001", taken: false },
+  { name: "an exponent of 33 bits", bits: 2048, exponent: "01ffffffff", taken: false },
+  { name: "an exponent as long as its 3072 bits", bits: 3072, exponent: "ff".repeat(384), taken: false },
+])("a stored RSA key with $name is taken: $taken, so that no verification is long (AR-6)", ({ bits, exponent, taken }) => {
+  const jwk = { kty: "RSA", n: Buffer.alloc(bits / 8, 0xff).toString("base64url"), e: Buffer.from(exponent, "hex").toString("base64url") };
+  if (taken) expect(storedKey(jwk).jwk).toEqual(jwk);
+  else expect(() => storedKey(jwk)).toThrow(expect.objectContaining({ code: "internal" }));
+});
+
 // The moduli are those of RFC 3526, which no other rule of form refuses; that they are primes is asked apart.
 test.for([
   { bits: 2048, group: "modp14" },

@@ -109,6 +109,9 @@ describe("revokeCert", () => {
     const { publicKey, privateKey } = generateKeyPairSync("rsa", { modulusLength: 1024 });
     const weak: SigningKey = { alg: "RS256", privateKey, jwk: publicKey.export({ format: "jwk" }) };
     expect(told(await revokeByKey({ certificate: held.certificate }, weak))).toEqual({ status: 403, problem: "unauthorized" });
+    // Weak is one thing, long another: nobody gets an exponentiation of this length out of us.
+    const long = { ...weak, jwk: { ...weak.jwk, e: encoded(Buffer.alloc(128, 0xff)) } };
+    expect(told(await revokeByKey({ certificate: held.certificate }, long))).toEqual({ status: 400, problem: "badPublicKey" });
     // What an account's key must not show says nothing against who gives a certificate up (AJ-18).
     const leaked = { ...held.key, jwk: { ...held.key.jwk, d: "AAAA" } };
     expect((await revokeByKey({ certificate: held.certificate }, leaked)).status).toBe(200);
