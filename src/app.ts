@@ -39,7 +39,7 @@ import { statusListener } from "./http/status/listener.ts";
 import { evaluationPlan, holdFirstCeremony, isInitialised, writeTrust } from "./initialise.ts";
 import { type Job, runJobs } from "./jobs/run.ts";
 import { type ServiceCertificate, serviceCertificate } from "./jobs/service-certificate.ts";
-import { ownAddresses, parseCidr } from "./net/egress.ts";
+import { type Cidr, ownAddresses, parseCidr } from "./net/egress.ts";
 import { openValidator } from "./net/validator-client.ts";
 import { canonicalIpAddress, type GeneralName } from "./pki/general-name.ts";
 import { builtInProfiles } from "./pki/profile.ts";
@@ -244,20 +244,24 @@ const guard: Guard = (sql) => sql`case when u.principal like 'acme:%' then ${acm
 
 /** The validator, which contacts none of our own listeners, nor the database, whatever a name leads to. */
 async function watchedValidator({ config, events }: World, overrides: Overrides, stack: AsyncDisposableStack): Promise<Validator> {
-  const allow = config.validationAllow.map((text) => {
-    const cidr = parseCidr(text);
-    if (!cidr)
-      throw new Fault(
-        "refusedToStart",
-        `CHANCERY_VALIDATION_ALLOW: ${text} is no address range, or its address has bits beyond its prefix`,
-      );
-    return cidr;
-  });
+  const allow = cidrsOf("CHANCERY_VALIDATION_ALLOW", config.validationAllow);
+  const nat64 = cidrsOf("CHANCERY_NAT64_PREFIXES", config.nat64Prefixes);
   const machine = Object.values(networkInterfaces()).flatMap((all) => all?.map(({ address }) => address) ?? []);
   const own = ownAddresses([...ownListeners(config), ...databaseServer(config)], machine);
   const { http01Port, tlsAlpn01Port, dnsServers } = config;
-  const validator = stack.use(await openValidator({ http01Port, tlsAlpn01Port, dnsServers, policy: { allow, own } }, { events }));
+  const validator = stack.use(await openValidator({ http01Port, tlsAlpn01Port, dnsServers, policy: { allow, own, nat64 } }, { events }));
   return overrides.validator?.(validator) ?? validator;
+}
+
+function cidrsOf(option: string, texts: readonly string[]): readonly Cidr[] {
+  return texts.map((text) => {
+    const cidr = parseCidr(text);
+    if (cidr) return cidr;
+    throw new Fault(
+      "refusedToStart",
+      `${option}: ${text} is no address range, or its address has bits beyond its prefix, or it is judged as IPv4 anyway`,
+    );
+  });
 }
 
 function ownListeners({ listen: tls, statusListen, opsListen }: Config): readonly { address: string; port: number }[] {

@@ -47,6 +47,8 @@ export type Config = {
   readonly dnsServers: readonly string[] | undefined;
   /** Address ranges (CIDR) beyond public ones that ACME's challenges may lead to. */
   readonly validationAllow: readonly string[];
+  /** Prefixes (CIDR) under which this network's own NAT64 reaches IPv4 addresses, beside 64:ff9b::/96 (RFC 6052 §2.2). */
+  readonly nat64Prefixes: readonly string[];
   /** YAML file with the ACME directories; undefined: one for an evaluation, none in production. */
   readonly acmeDirectories: string | undefined;
   /** For test suites of ACME clients: how many of a hundred good nonces are refused. */
@@ -114,6 +116,12 @@ const dnsServers = list(serversForm).refine(
 );
 const rangesForm = "must be none, or address ranges with commas between: 10.0.0.0/8,fd00::/8";
 const ranges = list(rangesForm).refine((items) => items.every((item) => /^[0-9a-fA-F:.]+\/\d{1,3}$/.test(item)), rangesForm);
+const prefixesForm =
+  "must be none, or IPv6 prefixes of 32, 40, 48, 56, 64 or 96 bits with commas between: 2001:db8:64::/96 (RFC 6052 §2.2)";
+const prefixes = list(prefixesForm).refine(
+  (items) => items.every((item) => /^[0-9a-fA-F:]+\/(32|40|48|56|64|96)$/.test(item)),
+  prefixesForm,
+);
 const yesOrNoForm = "must be true or false";
 const yesOrNo = z.enum(["true", "false"], yesOrNoForm).transform((text) => text === "true");
 const environment = z.enum(["production", "evaluation"], "must be production or evaluation");
@@ -170,6 +178,7 @@ const options: readonly Option[] = [
     schema: ranges,
     fallback: (_, { env }) => (env === "evaluation" ? "127.0.0.0/8,::1/128" : "none"),
   },
+  { key: "nat64Prefixes", variable: "CHANCERY_NAT64_PREFIXES", schema: prefixes, fallback: () => "none" },
   { key: "acmeDirectories", variable: "CHANCERY_ACME_DIRECTORIES", schema: path },
   {
     key: "testNonceRejectPercent",

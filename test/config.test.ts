@@ -147,6 +147,16 @@ test.for([
     says: "CHANCERY_VALIDATION_ALLOW must be none, or address ranges",
   },
   {
+    name: "a NAT64 prefix of a length that RFC 6052 §2.2 does not have",
+    env: { CHANCERY_NAT64_PREFIXES: "2001:db8:64::/96,2001:db8:65::/80" },
+    says: "CHANCERY_NAT64_PREFIXES must be none, or IPv6 prefixes of 32, 40, 48, 56, 64 or 96 bits",
+  },
+  {
+    name: "an IPv4 range as a NAT64 prefix",
+    env: { CHANCERY_NAT64_PREFIXES: "10.0.0.0/32" },
+    says: "CHANCERY_NAT64_PREFIXES must be none, or IPv6 prefixes",
+  },
+  {
     name: "an option for tests of clients",
     env: { CHANCERY_TEST_ALWAYS_VALID: "true" },
     says: "CHANCERY_TEST_ALWAYS_VALID is for tests of clients: it works with CHANCERY_ENV=evaluation only",

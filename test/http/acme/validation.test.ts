@@ -49,6 +49,8 @@ beforeAll(async () => {
     CHANCERY_DNS_SERVERS: dns.text,
     CHANCERY_TLSALPN01_PORT: await listening(tls),
     CHANCERY_HTTP01_PORT: await listening(web),
+    CHANCERY_VALIDATION_ALLOW: "127.0.0.0/8,::1/128,2001:db8::/32",
+    CHANCERY_NAT64_PREFIXES: "2001:db8:64::/96,2001:db8:6500::/40",
   });
   service = await startService({}, ground);
   client = await acmeClient(service);
@@ -95,6 +97,18 @@ async function show(challenge: ChallengeObject, servername: string, subjectAltNa
   const { stdout } = await promisify(execFile)("openssl", ["req", "-x509", ...key, ...extensions]);
   shown.set(servername, stdout);
 }
+
+test.for([
+  { name: "10.0.0.1 by a prefix of 96 bits", address: "2001:db8:64::a00:1" },
+  { name: "10.0.0.1 by a prefix of 40 bits", address: "2001:db8:650a:0:1::" },
+])(
+  "S-01: an address behind the network's own NAT64 is judged as $name, though the prefix is listed (RFC 6052 §2.2)",
+  async ({ address }) => {
+    const failed = await client.prove(await client.order([address]), "http-01");
+    expect(failed.json).toMatchObject({ status: "invalid", error: { type: "urn:ietf:params:acme:error:connection" } });
+    expect((failed.json["error"] as { detail: string }).detail).toContain("leads to no address that is contacted");
+  },
+);
 
 describe("dns-01 by a resolver (RFC 8555 §8.4)", () => {
   test("AV-3: the digests of a name and of its wildcard stand beside each other, behind a CNAME", async () => {
