@@ -6,8 +6,12 @@ import type { Events } from "../ports/events.ts";
 import type { Random } from "../ports/random.ts";
 import type { Validator } from "../ports/validator.ts";
 import { type Presented, recognise, type Recognised, rememberKeys } from "./account-store.ts";
+import type { Authorization } from "./authorization.ts";
+import { readAuthorizationRows } from "./authorization-store.ts";
 import type { Directory } from "./directory.ts";
 import { type Nonces, openNonces } from "./nonce.ts";
+import type { Order } from "./order.ts";
+import { readOrderRows } from "./order-store.ts";
 
 /** ACME and its world: the first argument of every use case here. */
 export type Acme = {
@@ -25,6 +29,10 @@ export type Acme = {
   readonly nonces: Nonces;
   /** Spends a nonce and reads the account of a request; shares its statement with other requests of the moment. */
   readonly recognise: (presented: Presented) => Promise<Recognised>;
+  /** The order of this id as it is now, whoever asks; shares its statement as `recognise` does. */
+  readonly findOrder: (id: string) => Promise<Order | undefined>;
+  /** The authorization of this id, likewise. */
+  readonly findAuthorization: (id: string) => Promise<Authorization | undefined>;
   /** Validations that this instance is at. */
   readonly validating: Set<Promise<void>>;
   /** For test suites of others: every challenge is found valid, nobody is asked. */
@@ -32,17 +40,19 @@ export type Acme = {
 };
 
 /** What `openAcme` needs to know of the world. */
-export type AcmeWorld = Omit<Acme, "nonces" | "recognise" | "validating">;
+export type AcmeWorld = Omit<Acme, "nonces" | "recognise" | "findOrder" | "findAuthorization" | "validating">;
 
-/** Opens the nonces and binds the hot statement to the database. */
+/** Opens the nonces and binds the hot statements to the database. */
 export async function openAcme(world: AcmeWorld): Promise<Acme> {
-  const { database } = world;
+  const { database, clock } = world;
   const keyIn = rememberKeys();
   return {
     ...world,
     nonces: await openNonces(world),
     validating: new Set(),
     recognise: gather({ ask: (presented: readonly Presented[]) => database.read((sql) => recognise(sql, presented, keyIn)) }),
+    findOrder: gather({ ask: (ids: readonly string[]) => database.read((sql) => readOrderRows(sql, ids, clock.now())) }),
+    findAuthorization: gather({ ask: (ids: readonly string[]) => database.read((sql) => readAuthorizationRows(sql, ids, clock.now())) }),
   };
 }
 

@@ -50,10 +50,11 @@ export async function readAuthorizations<More>(
 
 type Fragment = PendingQuery<Row[]>;
 
-/** The authorization of this id. */
-export async function readAuthorizationRow(sql: Sql, id: string, now: Date): Promise<Authorization | undefined> {
-  const [found] = await readAuthorizations(sql, now, { where: sql`a.id = ${id}` });
-  return found?.authorization;
+/** The authorization of each of these ids, in their order. */
+export async function readAuthorizationRows(sql: Sql, ids: readonly string[], now: Date): Promise<(Authorization | undefined)[]> {
+  const found = await readAuthorizations(sql, now, { where: sql`a.id = any(${sql.array([...ids], 25)}::text[])` });
+  const authorizations = new Map(found.map(({ authorization }) => [authorization.id, authorization]));
+  return ids.map((id) => authorizations.get(id));
 }
 
 /** The authorization that a challenge is of. */

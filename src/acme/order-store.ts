@@ -79,10 +79,13 @@ export async function recordOrder(sql: Sql, order: OrderRow): Promise<RecordedOr
           16,
         )}::boolean[]) as q (position, id, type, value, wildcard)
     ), reused as (
-      select distinct on (q.position) q.position, a.id, a.expires_at
-      from asked q join acme_authorization a on a.account_id = ${order.accountId} and a.type = q.type and a.value = q.value
-        and a.wildcard = q.wildcard and a.status = 'valid' and a.expires_at > ${order.reusableBeyond.toISOString()}::timestamptz
-      order by q.position, a.expires_at desc
+      -- Name by name, each by the index of names: an account may have thousands.
+      select q.position, a.id, a.expires_at
+      from asked q cross join lateral (
+        select id, expires_at from acme_authorization
+        where account_id = ${order.accountId} and type = q.type and value = q.value and wildcard = q.wildcard and status = 'valid'
+          and expires_at > ${order.reusableBeyond.toISOString()}::timestamptz
+        order by expires_at desc limit 1) a
     ), made as (
       insert into acme_authorization (id, account_id, type, value, wildcard, status, created_at, expires_at)
       select q.id, ${order.accountId}, q.type, q.value, q.wildcard, 'pending', ${now}::timestamptz, ${order.authorizationsExpireAt.toISOString()}::timestamptz
@@ -186,8 +189,16 @@ const orderColumns = (sql: Sql, now: string) => sql`
 
 /** The order of this id. */
 export async function readOrderRow(sql: Sql, id: string, now: Date): Promise<Order | undefined> {
-  const [row] = await sql<OrderColumns[]>`select ${orderColumns(sql, now.toISOString())} where o.id = ${id}`;
-  return row && orderOf(row, now);
+  const [order] = await readOrderRows(sql, [id], now);
+  return order;
+}
+
+/** The order of each of these ids, in their order. */
+export async function readOrderRows(sql: Sql, ids: readonly string[], now: Date): Promise<(Order | undefined)[]> {
+  const rows = await sql<OrderColumns[]>`
+    select ${orderColumns(sql, now.toISOString())} where o.id = any(${sql.array([...ids], 25)}::text[])`;
+  const orders = new Map(rows.map((row) => [row.id, orderOf(row, now)]));
+  return ids.map((id) => orders.get(id));
 }
 
 /** Where a page of orders begins: behind this one. */

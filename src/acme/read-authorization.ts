@@ -3,11 +3,11 @@ import { auditRow } from "../audit/entry.ts";
 import { type Account, principalOf } from "./account.ts";
 import type { Acme } from "./acme.ts";
 import type { Authorization, Challenge } from "./authorization.ts";
-import { readAuthorizationOfChallenge, readAuthorizationRow, recordAuthorizationEnd } from "./authorization-store.ts";
+import { readAuthorizationOfChallenge, recordAuthorizationEnd } from "./authorization-store.ts";
 
 /** The account's authorization of this id; undefined for another account's, as for none (RFC 8555 §10.5). */
-export async function readAuthorization({ database, clock }: Acme, account: Account, id: string): Promise<Authorization | undefined> {
-  const authorization = await database.read((sql) => readAuthorizationRow(sql, id, clock.now()));
+export async function readAuthorization({ findAuthorization }: Acme, account: Account, id: string): Promise<Authorization | undefined> {
+  const authorization = await findAuthorization(id);
   return authorization?.accountId === account.id ? authorization : undefined;
 }
 

@@ -8,8 +8,8 @@ import type { Order } from "./order.ts";
 import { listOrderRows, type OrderPosition, readOrderRow } from "./order-store.ts";
 
 /** The account's order of this id; undefined for another account's, as for none (RFC 8555 §10.5). */
-export async function readOrder({ database, clock }: Acme, account: Account, id: string): Promise<Order | undefined> {
-  const order = await database.read((sql) => readOrderRow(sql, id, clock.now()));
+export async function readOrder({ findOrder }: Acme, account: Account, id: string): Promise<Order | undefined> {
+  const order = await findOrder(id);
   return order?.accountId === account.id ? order : undefined;
 }
 

@@ -23,11 +23,8 @@ export function gather<Question, Answer>({
       const startedAt = performance.now();
       try {
         const answers = await ask(batch.map(({ question }) => question));
-        for (const [index, { resolve, reject }] of batch.entries()) {
-          const answer = answers[index];
-          if (answer === undefined) reject(new Error("a question of a batch was not answered"));
-          else resolve(answer);
-        }
+        for (const [index, answer] of answers.entries()) batch[index]?.resolve(answer);
+        for (const { reject } of batch.slice(answers.length)) reject(new Error("a question of a batch was not answered"));
       } catch (cause) {
         const waited = performance.now() - startedAt > longFailureMs ? queue.splice(0) : [];
         for (const { reject } of [...batch, ...waited]) reject(cause);
