@@ -25,8 +25,8 @@ const dueColumns = (sql: Sql) => sql`
   c.id, c.type, c.token, c.key_authorization as "keyAuthorization", c.attempts, a.account_id as "accountId", acc.directory,
   a.type as "identifierType", a.value`;
 
-/** Longer than an attempt and the record of its outcome take. */
-const leaseEnd = (sql: Sql) => sql`now() + interval '30 seconds'`;
+/** Longer than an attempt takes: half a minute in the validator's queue, ten seconds of asking, five until a child that hangs is ended. */
+const leaseEnd = (sql: Sql) => sql`now() + interval '60 seconds'`;
 
 /** A response to a challenge: whose, and what its validation runs under. */
 export type Response = {
@@ -34,17 +34,21 @@ export type Response = {
   readonly accountId: string;
   /** Of the account's key at this moment. */
   readonly thumbprint: string;
-  /** A name of this turn alone: what another turn found cannot be recorded in it. */
-  readonly lease: string;
+  /** A name of this turn alone: what another turn found cannot be recorded in it. Absent where nobody here can validate it now. */
+  readonly lease: string | undefined;
   readonly now: Date;
 };
 
-/** What a response led to: the authorization as it stood before it, undefined for none of the account's; and the validation that began. */
-export type Responded = { readonly authorization: Authorization | undefined; readonly begun: DueChallenge | undefined };
+/**
+ * What a response led to: the authorization as it stood before it, undefined for none of the account's; and the validation that began, or
+ * that it waits for its turn.
+ */
+export type Responded = { readonly authorization: Authorization | undefined; readonly begun: DueChallenge | "waits" | undefined };
 
 /**
  * Begins the validation of a challenge whose response arrived; nothing begins when it is not pending, its authorization is not, or another
- * challenge of it is under way. One that waits between two attempts is tried again now, if the last was five seconds ago.
+ * challenge of it is under way. One that waits between two attempts is tried again now, if the last was five seconds ago. Without a lease
+ * its turn comes now, and whoever claims it validates it.
  */
 export async function beginValidation(sql: Sql, response: Response): Promise<Responded> {
   try {
@@ -60,12 +64,12 @@ async function begin(sql: Sql, { id, accountId, thumbprint, lease, now }: Respon
   const time = now.toISOString();
   const begun = sql`
     update acme_challenge c set status = 'processing', key_authorization = coalesce(c.key_authorization, c.token || '.' || ${thumbprint}),
-      next_attempt_at = ${time}::timestamptz, attempted_at = ${time}::timestamptz, lease_owner = ${lease}, lease_until = ${leaseEnd(sql)}
+      next_attempt_at = least(c.next_attempt_at, ${time}::timestamptz), ${lease === undefined ? noLease(sql) : takenLease(sql, lease, time)}
     from acme_authorization a join acme_account acc on acc.id = a.account_id
     where c.id = ${id} and a.id = c.authorization_id and a.account_id = ${accountId} and a.status = 'pending' and a.expires_at > ${time}::timestamptz
       and not exists (select from acme_challenge s where s.authorization_id = a.id and s.id <> c.id and s.status = 'processing')
       and (c.status = 'pending' or c.status = 'processing' and (c.lease_until is null or c.lease_until < now())
-        and c.attempted_at <= ${time}::timestamptz - interval '5 seconds')
+        and (c.attempted_at is null or c.attempted_at <= ${time}::timestamptz - interval '5 seconds'))
     returning ${dueColumns(sql)}`;
   const [found] = await readAuthorizations<{ begun: string | null }>(sql, now, {
     before: sql`with begun as (${begun})`,
@@ -73,33 +77,63 @@ async function begin(sql: Sql, { id, accountId, thumbprint, lease, now }: Respon
     where: sql`a.account_id = ${accountId} and a.id = (select authorization_id from acme_challenge where id = ${id})`,
   });
   const row = found?.row.begun;
-  return {
-    authorization: found?.authorization,
-    begun: typeof row === "string" ? due(JSON.parse(row) as DueColumns, lease) : undefined, // the query built it
-  };
+  if (typeof row !== "string") return { authorization: found?.authorization, begun: undefined };
+  const begunRow = JSON.parse(row) as DueColumns; // the query built it
+  return { authorization: found?.authorization, begun: lease === undefined ? "waits" : due(begunRow, lease) };
 }
 
+const takenLease = (sql: Sql, lease: string, time: string) =>
+  sql`attempted_at = ${time}::timestamptz, lease_owner = ${lease}, lease_until = ${leaseEnd(sql)}`;
+const noLease = (sql: Sql) => sql`lease_owner = null, lease_until = null`;
+
+/** What of the challenges that are due one turn may take. */
+export type TurnShare = {
+  /** Of all accounts. */
+  readonly limit: number;
+  /** Of one account, with those that it has. */
+  readonly ofAccount: number;
+  /** How many each account has, of those that have any. */
+  readonly taken: ReadonlyMap<string, number>;
+};
+
 /**
- * Leases challenges whose next attempt is due and that nobody is at, up to `limit`. Those whose authorization ended or expired meanwhile
- * are over: they end with `ended`.
+ * Leases challenges whose next attempt is due and that nobody is at, as many as `share` says. Accounts take turns: an account's third comes
+ * behind everyone's second, those that it has counted with them. Those whose authorization ended or expired meanwhile are over: they end
+ * with `ended`.
  */
 export async function claimDue(
   sql: Sql,
-  { lease, now, limit, ended }: { readonly lease: string; readonly now: Date; readonly limit: number; readonly ended: Problem },
+  { lease, now, share, ended }: { readonly lease: string; readonly now: Date; readonly share: TurnShare; readonly ended: Problem },
 ): Promise<DueChallenge[]> {
   const time = now.toISOString();
+  const taken = [...share.taken];
+  const isDue = sql`c.status = 'processing' and c.next_attempt_at <= ${time}::timestamptz and (c.lease_until is null or c.lease_until < now())`;
   const rows = await sql<DueColumns[]>`
-    with due as (
+    with taken as (
+      select * from unnest(${sql.array(
+        taken.map(([account]) => account),
+        25,
+      )}::text[], ${sql.array(
+        taken.map(([, count]) => count),
+        23,
+      )}::integer[]) as t (account_id, count)
+    ), waiting as (
+      select c.id, c.next_attempt_at,
+        coalesce(t.count, 0) + row_number() over (partition by a.account_id order by c.next_attempt_at, c.id) as turn
+      from acme_challenge c join acme_authorization a on a.id = c.authorization_id left join taken t on t.account_id = a.account_id
+      where ${isDue}
+    ), due as (
       select c.id, a.status = 'pending' and a.expires_at > ${time}::timestamptz as alive
       from acme_challenge c join acme_authorization a on a.id = c.authorization_id
-      where c.status = 'processing' and c.next_attempt_at <= ${time}::timestamptz and (c.lease_until is null or c.lease_until < now())
-      order by c.next_attempt_at limit ${limit} for update of c skip locked
+      where ${isDue} and c.id in (
+        select id from waiting where turn <= ${share.ofAccount} order by turn, next_attempt_at limit ${share.limit})
+      for update of c skip locked
     ), over as (
       update acme_challenge c set status = 'invalid', error = ${JSON.stringify(ended)}::text::jsonb, next_attempt_at = null,
         lease_owner = null, lease_until = null
       from due where c.id = due.id and not due.alive
     )
-    update acme_challenge c set lease_owner = ${lease}, lease_until = ${leaseEnd(sql)}, attempted_at = ${time}::timestamptz
+    update acme_challenge c set ${takenLease(sql, lease, time)}
     from due, acme_authorization a join acme_account acc on acc.id = a.account_id
     where c.id = due.id and due.alive and a.id = c.authorization_id
     returning ${dueColumns(sql)}`;

@@ -11,11 +11,10 @@ import type { Problem } from "./problem.ts";
 import { takeOne } from "./rate.ts";
 import { tlsAlpn01 } from "./tls-alpn-01.ts";
 import { wholeSeconds } from "./time.ts";
+import { maxOfAccount } from "./validation-places.ts";
 
 const kinds: Readonly<Record<ChallengeType, ChallengeKind>> = { "http-01": http01, "dns-01": dns01, "tls-alpn-01": tlsAlpn01 };
 
-/** Validations that one instance is at, at most. */
-const maxValidating = 256;
 /** After an attempt without an answer, by how many there were before (RFC 8555 §8.2). After the last one the challenge has failed. */
 const pausesSeconds = [5, 15] as const;
 /** After an attempt that found out nothing through a fault of our own; such attempts are not counted. */
@@ -32,11 +31,13 @@ const authorizationOver: Problem = {
 
 /** Begins every validation whose turn it is and that nobody is at: those that wait between two attempts, and those an instance left. */
 export async function validateDue(acme: Acme): Promise<void> {
-  const limit = maxValidating - acme.validating.size;
+  const { places } = acme;
+  const limit = places.free("due");
   if (limit <= 0) return;
-  const turn = { lease: drawId(acme), now: acme.clock.now(), limit, ended: authorizationOver };
+  const share = { limit, ofAccount: maxOfAccount, taken: places.taken("due") };
+  const turn = { lease: drawId(acme), now: acme.clock.now(), share, ended: authorizationOver };
   const due = await leased(acme, turn.lease, (sql) => claimDue(sql, turn));
-  for (const challenge of due) startValidation(acme, challenge);
+  for (const challenge of due) startValidation(acme, challenge, places.enter("due", challenge.accountId));
 }
 
 /**
@@ -54,8 +55,8 @@ export async function leased<T>({ database, events }: Acme, lease: string, take:
   }
 }
 
-/** Validates a challenge that is leased to this instance; its outcome is recorded, whoever waits for it. Never throws. */
-export function startValidation(acme: Acme, challenge: DueChallenge): void {
+/** Validates a challenge that is leased to this instance; its outcome is recorded, whoever waits for it, then `leave` is called. Never throws. */
+export function startValidation(acme: Acme, challenge: DueChallenge, leave: () => void): void {
   const validating = validate(acme, challenge).catch((error: unknown) => {
     // Its lease ends by itself, and the next attempt is somebody's.
     acme.events.tell("warn", "validation.failed", {
@@ -64,7 +65,10 @@ export function startValidation(acme: Acme, challenge: DueChallenge): void {
     });
   });
   acme.validating.add(validating);
-  void validating.finally(() => acme.validating.delete(validating));
+  void validating.finally(() => {
+    leave();
+    acme.validating.delete(validating);
+  });
 }
 
 async function validate(acme: Acme, challenge: DueChallenge): Promise<void> {
@@ -77,7 +81,7 @@ async function validate(acme: Acme, challenge: DueChallenge): Promise<void> {
   if (outcome.outcome === "invalid") await countFailure(acme, challenge);
 }
 
-/** Between tries while the database is away; together not longer than a lease. */
+/** Between tries while the database is away; together shorter than a lease. */
 const pausesMs = [500, 1_000, 2_000, 4_000, 8_000] as const;
 
 /** Does `act`, again while the database is away: else the client would wait until the lease ends. */

@@ -1,5 +1,5 @@
 import { setImmediate } from "node:timers/promises";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { Account } from "../../src/acme/account.ts";
 import type { Acme } from "../../src/acme/acme.ts";
 import type { Challenge } from "../../src/acme/authorization.ts";
@@ -307,6 +307,72 @@ describe("a lease", () => {
     await validated(ground.acme);
     await setImmediate();
     expect(await statusOf(one)).toEqual({ order: "ready", authorization: "valid", challenge: "valid" });
+  });
+});
+
+/** How many questions were put for an account. */
+const askedFor = ({ id }: Account) => ground.validator.asked.filter(({ tenant }) => tenant === id).length;
+
+describe("an account with hundreds of slow names", () => {
+  const slowNames = 300;
+  let hog: Account;
+  let slow: readonly string[];
+  let release: () => void;
+  beforeAll(async () => {
+    hog = await ground.newAccount();
+    const held = Promise.withResolvers<void>();
+    release = held.resolve;
+    ground.validator.script.http = async ({ tenant, path }) => {
+      if (tenant !== hog.id) return noAnswer("connection");
+      await held.promise;
+      return httpAnswer(`${path?.split("/").at(-1) ?? ""}.${hog.key.thumbprint}`);
+    };
+    const found: string[] = [];
+    for (let from = 0; from < slowNames; from += 100) {
+      const many = Array.from({ length: 100 }, (_, index) => `slow${from + index}.example.org`);
+      const { order } = await newOrder(ground.acme, ground.directory, hog, asking(...many));
+      for (const id of order.authorizations) {
+        const authorization = await readAuthorization(ground.acme, hog, id);
+        found.push(authorization?.challenges.find(({ type }) => type === "http-01")?.id ?? "");
+      }
+    }
+    slow = found;
+  });
+
+  test("has sixteen validated at a time by an instance, and keeps nobody else's second attempt waiting (AV-5)", async () => {
+    const answers = await Promise.all(slow.map((id) => respond(ground.acme, hog, id)));
+    expect(new Set(answers.map((answer) => answer?.challenge.status))).toEqual(new Set(["processing"]));
+    expect(askedFor(hog)).toBe(8);
+    const other = await ground.newAccount();
+    const { order } = await newOrder(ground.acme, ground.directory, other, asking("patient.example.org"));
+    const [challenge] = (await readAuthorization(ground.acme, other, order.authorizations[0] ?? ""))?.challenges ?? [];
+    await respond(ground.acme, other, challenge?.id ?? "");
+    const failed = async () => (await readChallenge(ground.acme, other, challenge?.id ?? ""))?.challenge.error;
+    await vi.waitFor(async () => expect(await failed()).toBeDefined());
+    for (let turn = 1; turn <= 3; turn += 1) {
+      ground.clock.aheadSeconds += 6;
+      await validateDue(ground.acme);
+      // It waits between attempts for as long as ever.
+      if (turn === 1) await vi.waitFor(() => expect(askedFor(other)).toBe(2));
+    }
+    expect(askedFor(hog)).toBe(16);
+    // Another instance has as many places again, and more than that none.
+    await validateDue(ground.other);
+    await validateDue(ground.other);
+    expect(askedFor(hog)).toBe(24);
+  });
+
+  test("gets through them all once they answer, each asked once", async () => {
+    release();
+    for (let turn = 0; askedFor(hog) < slowNames && turn < 100; turn += 1) {
+      await validated(ground.acme, ground.other);
+      await validateDue(ground.acme);
+    }
+    await validated(ground.acme, ground.other);
+    expect(askedFor(hog)).toBe(slowNames);
+    const statuses = await Promise.all(slow.map(async (id) => (await readChallenge(ground.acme, hog, id))?.challenge.status));
+    expect(new Set(statuses)).toEqual(new Set(["valid"]));
+    expect(ground.acme.places.taken("response").size + ground.acme.places.taken("due").size).toBe(0);
   });
 });
 
