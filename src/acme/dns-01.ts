@@ -6,9 +6,9 @@ export const dns01: ChallengeKind = async (validator, { tenant, identifier, keyA
   const name = `_acme-challenge.${identifier.value}`;
   const { evidence, ...outcome } = await validator.txt({ tenant, name });
   if ("failure" in outcome) return unanswered(evidence, outcome.failure);
-  const { records } = outcome.answer;
+  const { records, resolver } = outcome.answer;
   const digest = createHash("sha256").update(keyAuthorization).digest("base64url");
   if (records.includes(digest)) return { evidence, outcome: "valid" };
   const found = records.length === 0 ? "has no TXT record" : `has ${records.length} TXT records, none of them the digest that is asked for`;
-  return wrong(evidence, `${name} ${found} (asked ${evidence.resolver ?? "the resolver"})`);
+  return wrong(evidence, `${name} ${found} (asked ${resolver ?? "the resolver"})`);
 };

@@ -49,6 +49,18 @@ export function judge(address: string, port: number, policy: EgressPolicy): Judg
   return row.unlessListed && listed ? "allowed" : { denied: row.class };
 }
 
+/**
+ * Whether an applicant may read `address` in the text of an error: a public one, loopback, or one that the operator lists. Of others, to which
+ * names of the inside lead, they are told the class alone.
+ */
+export function mayBeTold(address: string, policy: EgressPolicy): boolean {
+  const given = ipOctets(address);
+  if (!given) return false;
+  const octets = embeddedIpv4(given, policy.nat64) ?? given;
+  const row = table.find(({ blocks }) => blocks.some((block) => contains(block, octets)));
+  return row === undefined || row.class === "loopback" || (row.unlessListed && isListed(address, policy));
+}
+
 /** Whether the operator lists `address` by a block of `allow`. */
 export function isListed(address: string, { allow, nat64 }: EgressPolicy): boolean {
   const given = ipOctets(address);

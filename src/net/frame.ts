@@ -67,7 +67,9 @@ const octets = z.instanceof(Uint8Array);
 
 const answerSchemas: { readonly [Kind in Question["kind"]]: z.ZodType<Answers[Kind]> } = {
   http: z.strictObject({ status: z.int(), body: octets.refine(({ length }) => length <= 256), truncated: z.boolean() }),
-  txt: z.strictObject({ records: z.array(z.string().max(0x10000)).max(0x10000) }),
+  txt: z
+    .strictObject({ records: z.array(z.string().max(0x10000)).max(0x10000), resolver: text.optional() })
+    .transform(({ records, resolver }) => ({ records, ...(resolver === undefined ? {} : { resolver }) })),
   tlsAlpn: z.strictObject({
     protocol: z.string().max(255).or(z.undefined()),
     certificate: octets.refine(({ length }) => length <= 0x20000),

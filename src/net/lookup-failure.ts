@@ -2,7 +2,10 @@ import { final, transient } from "./attempt.ts";
 import type { Attempt } from "./attempt.ts";
 import type { LookupFailure } from "./resolver.ts";
 
-/** The failure of a question whose name `called` could not be looked up, in the words of its applicant. */
+/**
+ * The failure of a question whose name `called` could not be looked up, in the words of its applicant.
+ * @param resolver its address, where the applicant may be told it.
+ */
 export function lookupFailed(called: string, failure: LookupFailure | "no data", resolver: string | undefined): Attempt<never> {
   const by = `the DNS resolver ${resolver ?? ""}`.trimEnd();
   switch (failure) {

@@ -5,7 +5,7 @@ import { isListed } from "./egress.ts";
 import { fetchChallenge } from "./fetcher.ts";
 import type { Answers, Opening, Question } from "./frame.ts";
 import { lookupFailed } from "./lookup-failure.ts";
-import type { Outside } from "./reach.ts";
+import { type Outside, toldResolver } from "./reach.ts";
 import { lookUpTexts } from "./resolver.ts";
 import { shakeHands } from "./tls-alpn.ts";
 
@@ -40,7 +40,9 @@ function ask({ outside, opening }: Prober, question: Question, probe: Probe): Pr
   }
 }
 
-async function texts({ resolver }: Outside, name: string, probe: Probe): Promise<Attempt<TxtAnswer>> {
-  const lookup = await lookUpTexts(resolver, name, probe);
-  return "records" in lookup ? { answer: { records: lookup.records } } : lookupFailed(name, lookup.failure, probe.trail.resolver);
+async function texts(outside: Outside, name: string, probe: Probe): Promise<Attempt<TxtAnswer>> {
+  const lookup = await lookUpTexts(outside.resolver, name, probe);
+  const resolver = toldResolver(outside, probe);
+  if ("failure" in lookup) return lookupFailed(name, lookup.failure, resolver);
+  return { answer: { records: lookup.records, ...(resolver !== undefined && { resolver }) } };
 }

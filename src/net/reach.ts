@@ -15,6 +15,8 @@ import type { Resolver } from "./resolver.ts";
 export type Outside = {
   readonly resolver: Resolver;
   readonly judge: (address: string, port: number) => Judgement;
+  /** Whether an applicant may be told an address. */
+  readonly mayTell: (address: string) => boolean;
   readonly dial: Dial;
   readonly slots: AddressSlots;
   /** How long a question waits for its turn at an address. */
@@ -52,9 +54,7 @@ export async function reach(outside: Outside, destination: Destination, probe: P
     (each) => each !== undefined,
   );
   if (choice.length === 0) {
-    const shown = denied.slice(0, maxShown).map((refusal) => `${refusal.address} (${refusal.class})`);
-    if (denied.length > maxShown) shown.push(`${denied.length - maxShown} more`);
-    return final(destination.deniedAs, `${destination.called} leads to no address that is contacted: ${shown.join(", ")}`);
+    return final(destination.deniedAs, `${destination.called} leads to no address that is contacted: ${shown(outside, denied)}`);
   }
   const failures: string[] = [];
   for (const address of choice) {
@@ -66,7 +66,20 @@ export async function reach(outside: Outside, destination: Destination, probe: P
   return transient("connection", `${destination.called} could not be reached at ${failures.join("; ")}`);
 }
 
-async function addressesOf({ resolver }: Outside, { host, called }: Destination, probe: Probe): Promise<Attempt<readonly string[]>> {
+/** What an applicant is told of addresses that are not contacted. */
+function shown({ mayTell }: Outside, denied: readonly Refusal[]): string {
+  const told = new Set(denied.map((refusal) => (mayTell(refusal.address) ? `${refusal.address} (${refusal.class})` : refusal.class)));
+  const first = [...told].slice(0, maxShown);
+  return [...first, ...(told.size > maxShown ? [`${told.size - maxShown} more`] : [])].join(", ");
+}
+
+/** The resolver that was asked last, where an applicant may be told its address. */
+export function toldResolver({ mayTell }: Pick<Outside, "mayTell">, { trail: { resolver } }: Probe): string | undefined {
+  return resolver !== undefined && mayTell(resolver) ? resolver : undefined;
+}
+
+async function addressesOf(outside: Outside, { host, called }: Destination, probe: Probe): Promise<Attempt<readonly string[]>> {
+  const { resolver } = outside;
   probe.trail.addresses = [];
   if (isIP(host)) {
     probe.trail.addresses = [host];
@@ -81,7 +94,7 @@ async function addressesOf({ resolver }: Outside, { host, called }: Destination,
   const failures = lookups.flatMap((lookup) => ("failure" in lookup ? [lookup.failure] : []));
   // That one of two look-ups failed says less than that the name does not exist, and more than that it has no such records.
   const failure = failures.find((each) => each === "NXDOMAIN") ?? failures[0] ?? "no data";
-  return lookupFailed(called, failure, probe.trail.resolver);
+  return lookupFailed(called, failure, toldResolver(outside, probe));
 }
 
 /** Of a longer list of one family no more is judged: one of each family is dialled at most. */

@@ -9,7 +9,7 @@ import { Fault } from "../fault.ts";
 import { addressSlots } from "./address-slots.ts";
 import { dialer } from "./dial.ts";
 import { parseDnsServer } from "./dns-server.ts";
-import { judge, ownAddresses } from "./egress.ts";
+import { judge, mayBeTold, ownAddresses } from "./egress.ts";
 import type { FrameFromValidator, FrameToValidator, Opening, Question } from "./frame.ts";
 import { answer } from "./question.ts";
 import type { Prober } from "./question.ts";
@@ -46,6 +46,7 @@ function open(opening: Opening): Prober {
     outside: {
       resolver: { servers, triesMs: opening.times.dnsTriesMs },
       judge: (address, port) => judge(address, port, policy),
+      mayTell: (address) => mayBeTold(address, policy),
       dial: dialer(opening.times.connectMs),
       slots: addressSlots(maxPerAddress),
       slotWaitMs: opening.times.connectMs,

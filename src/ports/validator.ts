@@ -23,8 +23,11 @@ export type TlsAlpnQuestion = { readonly tenant: string; readonly host: string }
 
 /** The final answer after redirects: its status and at most 256 octets of its body; `truncated` says that there were more. */
 export type HttpAnswer = { readonly status: number; readonly body: Uint8Array; readonly truncated: boolean };
-/** One text a record, its strings joined, as octets in Latin-1. */
-export type TxtAnswer = { readonly records: readonly string[] };
+/**
+ * One text a record, its strings joined, as octets in Latin-1; and the address of the resolver that gave them, where the applicant may be told
+ * it.
+ */
+export type TxtAnswer = { readonly records: readonly string[]; readonly resolver?: string };
 /** The protocol that was agreed, and the DER certificate that was presented. */
 export type TlsAlpnAnswer = { readonly protocol: string | undefined; readonly certificate: Uint8Array };
 
@@ -37,7 +40,10 @@ export type Outcome<Answer> = { readonly evidence: Evidence } & ({ readonly answ
  */
 export type ProbeFailure = {
   readonly kind: "dns" | "connection" | "tls";
-  /** A sentence for the applicant: names resolver, address and class of what was seen; never an octet that was received. */
+  /**
+   * A sentence for the applicant: names resolver, address and class of what was seen, of an address of the inside its class alone; never an
+   * octet that was received.
+   */
   readonly detail: string;
   readonly final: boolean;
 };

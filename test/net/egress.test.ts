@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 
-import { cidrText, judge, ownAddresses, parseCidr } from "../../src/net/egress.ts";
+import { cidrText, judge, mayBeTold, ownAddresses, parseCidr } from "../../src/net/egress.ts";
 import type { EgressPolicy } from "../../src/net/egress.ts";
 import { forbidden, listed, noAddresses, publicAddresses } from "./addresses.ts";
 import { cidr } from "./validator-world.ts";
@@ -145,6 +145,24 @@ describe("prefixes of this network's own NAT64 (RFC 6052 §2.4)", () => {
     expect(judge(address, 80, { ...behind, allow: [cidr("192.0.2.33/32")] })).toBe("allowed");
     expect(judge(address, 80, { ...behind, allow: [cidr("192.0.2.32/32")] })).toEqual({ denied: "special-purpose" });
   });
+});
+
+test.for([
+  { address: "1.1.1.1", told: true },
+  { address: "2606:4700::1", told: true },
+  { address: "127.0.0.53", told: true },
+  { address: "::1", told: true },
+  { address: "10.1.0.53", told: true },
+  { address: "64:ff9b::10.1.0.53", told: true },
+  { address: "10.2.0.53", told: false },
+  { address: "::ffff:10.2.0.53", told: false },
+  { address: "192.168.1.1", told: false },
+  { address: "fd00::53", told: false },
+  { address: "169.254.169.254", told: false },
+  { address: "fe80::1", told: false },
+  { address: "dns.example.org", told: false },
+])("$address is named to applicants: $told, where the operator lists 10.1.0.0/16 and link-local addresses in vain", ({ address, told }) => {
+  expect(mayBeTold(address, { ...nothing, allow: [cidr("10.1.0.0/16"), cidr("169.254.0.0/16")] })).toBe(told);
 });
 
 test("no text but an address in its plain form is allowed", () => {

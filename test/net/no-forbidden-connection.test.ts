@@ -6,7 +6,7 @@ import { addressSlots } from "../../src/net/address-slots.ts";
 import { dialer } from "../../src/net/dial.ts";
 import type { Dial } from "../../src/net/dial.ts";
 import { parseDnsServer } from "../../src/net/dns-server.ts";
-import { judge } from "../../src/net/egress.ts";
+import { judge, mayBeTold } from "../../src/net/egress.ts";
 import type { Question } from "../../src/net/frame.ts";
 import { answer } from "../../src/net/question.ts";
 import type { Outside, Refusal } from "../../src/net/reach.ts";
@@ -34,6 +34,7 @@ function recorder(dns: string, judging: boolean) {
   const server = parseDnsServer(dns);
   const outside: Outside = {
     resolver: { servers: server ? [server] : [], triesMs: [10_000] },
+    mayTell: (address) => mayBeTold(address, policy),
     judge: (address, port) => (judging ? judge(address, port, policy) : "allowed"),
     dial,
     slots: addressSlots(4),

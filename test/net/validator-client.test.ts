@@ -23,7 +23,7 @@ describe("texts of a name (AV-3)", () => {
     );
     await using world = await openWorld({ dnsServers: [dns.text] });
     expect(await world.validator.txt({ tenant: "t", name: "_acme-challenge.example.org" })).toEqual({
-      answer: { records: ["one", "two"] },
+      answer: { records: ["one", "two"], resolver: "127.0.0.1" },
       evidence: { resolver: "127.0.0.1", addresses: [], urls: [] },
     });
   });
@@ -33,7 +33,7 @@ describe("texts of a name (AV-3)", () => {
     await using dns = await startDnsServer(({ name }) => ({ answers: [], rcode: rcodes[name] ?? 0 }));
     await using world = await openWorld({ dnsServers: [dns.text] });
     const ask = (name: string) => world.validator.txt({ tenant: "t", name });
-    expect(answerOf(await ask("empty.test"))).toEqual({ records: [] });
+    expect(answerOf(await ask("empty.test"))).toEqual({ records: [], resolver: "127.0.0.1" });
     const said = "the DNS resolver 127.0.0.1";
     expect(failureOf(await ask("nx.test"))).toEqual({
       kind: "dns",
@@ -55,6 +55,39 @@ describe("texts of a name (AV-3)", () => {
   });
 });
 
+describe("of addresses that are not contacted an applicant is told", () => {
+  const inside = zone({
+    "db.test": { A: ["10.0.0.7", "10.0.0.8"], AAAA: ["fd00::7"] },
+    "cloud.test": { A: ["169.254.169.254"] },
+    "listed.test": { A: ["10.9.0.7"] },
+    "own.test": { A: ["127.0.0.1"] },
+  });
+
+  test.for([
+    { name: "db.test", said: "private", evidence: ["fd00::7", "10.0.0.7", "10.0.0.8"] },
+    { name: "cloud.test", said: "metadata", evidence: ["169.254.169.254"] },
+    { name: "own.test", said: "127.0.0.1 (loopback)", evidence: ["127.0.0.1"] },
+    { name: "listed.test", said: "10.9.0.7 (own)", evidence: ["10.9.0.7"] },
+  ])("of $name: $said; the evidence and the log have the addresses", async ({ name, said, evidence }) => {
+    await using dns = await startDnsServer(inside);
+    const own = [{ address: "10.9.0.7", port: 9 }];
+    await using world = await openWorld({ dnsServers: [dns.text], allow: ["10.9.0.0/16"], own });
+    const outcome = await world.validator.http({ tenant: "t", host: name, path: "/" });
+    expect(failureOf(outcome).detail).toBe(`${name} leads to no address that is contacted: ${said}`);
+    expect(outcome.evidence.addresses).toEqual(evidence);
+    const logged = world.events.told.filter(({ event }) => event === "validator.refused").map(({ fields }) => fields?.["address"]);
+    expect(logged).toEqual(evidence);
+  });
+
+  test("behind a redirect no more", async () => {
+    await using dns = await startDnsServer(inside);
+    await using web = await listenHttp((_, response) => void response.writeHead(302, { location: "http://db.test/" }).end());
+    await using world = await openWorld({ dnsServers: [dns.text], allow: loopback, http01Port: web.port });
+    const outcome = await world.validator.http(asked);
+    expect(failureOf(outcome).detail).toBe("the host of redirect 1 leads to no address that is contacted: private");
+  });
+});
+
 describe("nothing is found out, and the same may be asked again", () => {
   test("while no resolver answers (AV-6)", async () => {
     await using dns = await startDnsServer(() => undefined);
@@ -64,7 +97,7 @@ describe("nothing is found out, and the same may be asked again", () => {
       detail: "the DNS resolver does not answer: 127.0.0.1",
     });
     dns.script = zone({ "a.test": { TXT: ["there"] } });
-    expect(answerOf(await world.validator.txt({ tenant: "t", name: "a.test" }))).toEqual({ records: ["there"] });
+    expect(answerOf(await world.validator.txt({ tenant: "t", name: "a.test" })).records).toEqual(["there"]);
   });
 
   test("when a child is killed: its questions fail, those that wait are answered by the next one", async () => {
@@ -202,7 +235,7 @@ describe("the child", () => {
     await using dns = await startDnsServer(zone({ "a.test": { TXT: ["there"] } }));
     await using world = await openWorld({ dnsServers: [dns.text] });
     for (const pid of await validatorPids()) for (const signal of ["SIGINT", "SIGTERM"] as const) process.kill(pid, signal);
-    expect(answerOf(await world.validator.txt({ tenant: "t", name: "a.test" }))).toEqual({ records: ["there"] });
+    expect(answerOf(await world.validator.txt({ tenant: "t", name: "a.test" })).records).toEqual(["there"]);
     expect(world.events.told.map(({ event }) => event)).toEqual(["validator.started"]);
   });
 });

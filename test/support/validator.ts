@@ -48,7 +48,7 @@ export function httpAnswer(
 
 /** The TXT records of a name. */
 export function txtAnswer(...records: readonly string[]): Outcome<TxtAnswer> {
-  return { evidence: { resolver: evidence.resolver, addresses: [], urls: [] }, answer: { records } };
+  return { evidence: { resolver: evidence.resolver, addresses: [], urls: [] }, answer: { records, resolver: evidence.resolver } };
 }
 
 /** What a TLS server showed. */
