@@ -12,6 +12,7 @@ import type { Directory } from "./directory.ts";
 import { type Nonces, openNonces } from "./nonce.ts";
 import type { Order } from "./order.ts";
 import { readOrderRows } from "./order-store.ts";
+import { openPlaces, type Places } from "./validation-places.ts";
 
 /** ACME and its world: the first argument of every use case here. */
 export type Acme = {
@@ -35,12 +36,14 @@ export type Acme = {
   readonly findAuthorization: (id: string) => Promise<Authorization | undefined>;
   /** Validations that this instance is at. */
   readonly validating: Set<Promise<void>>;
+  /** How many of them there are, and of whom. */
+  readonly places: Places;
   /** For test suites of others: every challenge is found valid, nobody is asked. */
   readonly alwaysValid: boolean;
 };
 
 /** What `openAcme` needs to know of the world. */
-export type AcmeWorld = Omit<Acme, "nonces" | "recognise" | "findOrder" | "findAuthorization" | "validating">;
+export type AcmeWorld = Omit<Acme, "nonces" | "recognise" | "findOrder" | "findAuthorization" | "validating" | "places">;
 
 /** Opens the nonces and binds the hot statements to the database. */
 export async function openAcme(world: AcmeWorld): Promise<Acme> {
@@ -50,6 +53,7 @@ export async function openAcme(world: AcmeWorld): Promise<Acme> {
     ...world,
     nonces: await openNonces(world),
     validating: new Set(),
+    places: openPlaces(),
     recognise: gather({ ask: (presented: readonly Presented[]) => database.read((sql) => recognise(sql, presented, keyIn)) }),
     findOrder: gather({ ask: (ids: readonly string[]) => database.read((sql) => readOrderRows(sql, ids, clock.now())) }),
     findAuthorization: gather({ ask: (ids: readonly string[]) => database.read((sql) => readAuthorizationRows(sql, ids, clock.now())) }),
