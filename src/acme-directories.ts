@@ -21,7 +21,7 @@ export async function readDirectories({ env, acmeDirectories: file }: Config): P
 }
 
 /** Takes every name and address, and asks nobody who they are: for a machine on which there is nothing to lose. */
-export const evaluationDirectory: Directory = {
+const evaluationDirectory: Directory = {
   name: "default",
   namespace: "/",
   profile: "server",

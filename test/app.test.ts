@@ -26,10 +26,10 @@ describe("the service's own certificate", () => {
   let ground: Ground;
   let chancery: TestService;
   const told = new Map<string, Readonly<Record<string, unknown>>>();
+  const events = ({ measure }: Events): Events => ({ tell: (_level, event, fields = {}) => void told.set(event, fields), measure });
   beforeAll(async () => {
     ground = await freshGround({ CHANCERY_BASE_URL: "https://ca.example.org" });
     const clock = { now: () => new Date(Date.now() + offsetSeconds * 1000) };
-    const events = ({ measure }: Events): Events => ({ tell: (_level, event, fields = {}) => void told.set(event, fields), measure });
     chancery = await startService({ clock, events }, ground);
   });
   afterAll(async () => {

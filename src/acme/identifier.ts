@@ -111,7 +111,7 @@ function judgeAddress(text: string, { judges }: Judges): Identifier | Identifier
     return { code: "malformed", detail, identifier };
   }
   // One machine has one name here: no policy for IPv4 is passed by in other clothes (RFC 4291 §2.5.5.2).
-  if (/^::ffff:/.test(canonical)) {
+  if (canonical.startsWith("::ffff:")) {
     return { code: "malformed", detail: `${canonical}: an IPv4 address is written as a dotted quad`, identifier };
   }
   const asked: Identifier = { type: "ip", value: canonical };

@@ -47,14 +47,3 @@ export async function recordRevocationsOfKey(
     )
     select authority, encode(serial, 'hex') as serial, namespace from certificate join revoked using (authority, serial)`;
 }
-
-/** When and why a certificate was revoked. */
-export async function readRevocation(
-  sql: Sql,
-  authority: string,
-  serial: Uint8Array,
-): Promise<Pick<RevocationRow, "revokedAt" | "reason"> | undefined> {
-  const rows = await sql<Pick<RevocationRow, "revokedAt" | "reason">[]>`
-    select revoked_at as "revokedAt", reason from revocation where authority = ${authority} and serial = ${serial}`;
-  return rows[0];
-}

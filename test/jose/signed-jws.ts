@@ -42,7 +42,7 @@ export function signedJws(signer: Signer, header: object = {}, payload = "{}"): 
 }
 
 /** Signature over `signingInput` in the form that JWS has: r ‖ s for ECDSA. */
-export function rawSignature(signer: Signer, signingInput: string): Uint8Array {
+function rawSignature(signer: Signer, signingInput: string): Uint8Array {
   const hash = { RS256: "sha256", ES256: "sha256", ES384: "sha384", ES512: "sha512", EdDSA: null, Ed25519: null }[signer.algorithm];
   return sign(hash, Buffer.from(signingInput), { key: signer.privateKey, dsaEncoding: "ieee-p1363" });
 }

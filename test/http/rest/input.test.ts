@@ -118,7 +118,11 @@ describe("a body is JSON and nothing else (HT-5, IN-2)", () => {
   });
 
   test.for([
-    { name: "a member twice", body: '{"csr":"a","csr":"b","profile":"server"}', detail: "occurs twice in one JSON object (JSON offset 11)" },
+    {
+      name: "a member twice",
+      body: '{"csr":"a","csr":"b","profile":"server"}',
+      detail: "occurs twice in one JSON object (JSON offset 11)",
+    },
     { name: "__proto__", body: '{"csr":"a","profile":"server","__proto__":{"role":"admin"}}', detail: "__proto__" },
     { name: "constructor", body: '{"csr":"a","profile":"server","constructor":{}}', detail: "constructor" },
     { name: "9 levels", body: `{"csr":${"[".repeat(8)}${"]".repeat(8)}}`, detail: "8 levels" },
