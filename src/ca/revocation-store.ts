@@ -1,4 +1,3 @@
-import type { Sql } from "../database/connection.ts";
 import type { Tx } from "../database/connect.ts";
 
 /** A revocation as it is recorded, once. `reason` is a CRLReason (RFC 5280 §5.3.1). */
