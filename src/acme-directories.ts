@@ -17,7 +17,7 @@ export async function readDirectories({ env, acmeDirectories: file }: Config): P
   if (file === undefined) return new Map(env === "evaluation" ? [[evaluationDirectory.name, evaluationDirectory]] : []);
   const parsed = document.safeParse(await readYaml(file));
   if (!parsed.success) throw new Fault("refusedToStart", `CHANCERY_ACME_DIRECTORIES ${parsed.error.issues.map(sentence).join("; ")}`);
-  return new Map(Object.entries(parsed.data).map(([name, row]) => [name, directory(name, row)]));
+  return new Map(Object.entries(parsed.data).map(([name, row]) => [name, directory(name, row, env)]));
 }
 
 /** Takes every name and address, and asks nobody who they are: for a machine on which there is nothing to lose. */
@@ -30,11 +30,11 @@ const evaluationDirectory: Directory = {
   externalAccountRequired: false,
   renewedConsent: false,
   limits: {},
-  caaIdentities: [],
 };
 
 /** What a healthy client never reaches, however many certificates it looks after. */
 const usualLimits = {
+  newAccountsPerAddress: { count: 500, seconds: 10_800 },
   newOrdersPerAccount: { count: 1_500, seconds: 10_800 },
   failedValidations: { count: 5, seconds: 3_600 },
 } as const;
@@ -77,8 +77,7 @@ const row = z
     termsOfService: httpUrl.optional(),
     renewedConsent: z.boolean().default(false),
     website: httpUrl.optional(),
-    caaIdentities: z.array(parsedBy(parseNamePattern)).default([]),
-    newAccountsPerAddress: bucket.nullable().default(null),
+    newAccountsPerAddress: bucket.nullable().optional(),
     newOrdersPerAccount: bucket.nullable().default(usualLimits.newOrdersPerAccount),
     failedValidations: bucket.nullable().default(usualLimits.failedValidations),
     certificatesPerNames: bucket.nullable().default(null),
@@ -92,9 +91,11 @@ const document = z.record(
   "must map names of directories to what each allows",
 );
 
-function directory(name: string, { termsOfService, website, ...given }: z.infer<typeof row>): Directory {
-  const { names, wildcards, singleLabels, ipRanges, newAccountsPerAddress, newOrdersPerAccount, failedValidations, certificatesPerNames } =
-    given;
+function directory(name: string, { termsOfService, website, ...given }: z.infer<typeof row>, env: Config["env"]): Directory {
+  const { names, wildcards, singleLabels, ipRanges, newOrdersPerAccount, failedValidations, certificatesPerNames } = given;
+  // Where an account costs nothing, limits by account hold nobody up. An evaluation has all its clients at one address.
+  const openToAll = env === "production" && !given.externalAccountRequired;
+  const { newAccountsPerAddress = openToAll ? usualLimits.newAccountsPerAddress : null } = given;
   return {
     name,
     namespace: given.namespace,
@@ -103,7 +104,6 @@ function directory(name: string, { termsOfService, website, ...given }: z.infer<
     challengeTypes: given.challengeTypes,
     externalAccountRequired: given.externalAccountRequired,
     renewedConsent: given.renewedConsent,
-    caaIdentities: given.caaIdentities,
     ...(termsOfService !== undefined && { termsOfService }),
     ...(website !== undefined && { website }),
     limits: {

@@ -16,11 +16,11 @@ const production = {
   CHANCERY_PKCS11_PIN_FILE: "/run/secrets/pin",
 };
 
-async function read(text: string): Promise<ReadonlyMap<string, Directory>> {
+async function read(text: string, env: Readonly<Record<string, string>> = production): Promise<ReadonlyMap<string, Directory>> {
   const directory = await mkdtemp(join(tmpdir(), "chancery-directories-"));
   try {
     await writeFile(join(directory, "directories.yaml"), text);
-    return await readDirectories(loadConfig({ env: { ...production, CHANCERY_ACME_DIRECTORIES: "directories.yaml" }, directory }));
+    return await readDirectories(loadConfig({ env: { ...env, CHANCERY_ACME_DIRECTORIES: "directories.yaml" }, directory }));
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
@@ -50,9 +50,20 @@ test("what a directory does not say is closed, and limits are those that no heal
     challengeTypes: ["http-01", "dns-01", "tls-alpn-01"],
     externalAccountRequired: false,
     renewedConsent: false,
-    caaIdentities: [],
-    limits: { newOrdersPerAccount: { count: 1500, seconds: 10_800 }, failedValidations: { count: 5, seconds: 3600 } },
+    limits: {
+      newAccountsPerAddress: { count: 500, seconds: 10_800 },
+      newOrdersPerAccount: { count: 1500, seconds: 10_800 },
+      failedValidations: { count: 5, seconds: 3600 },
+    },
   });
+});
+
+test.for([
+  { name: "with external account binding", text: "a: { names: ['*'], externalAccountRequired: true }", env: production },
+  { name: "told so", text: "a: { names: ['*'], newAccountsPerAddress: null }", env: production },
+  { name: "in an evaluation, whose clients have one address", text: "a: { names: ['*'] }", env: { CHANCERY_ENV: "evaluation" } },
+])("a directory $name takes any number of accounts from an address (AN-3)", async ({ text, env }) => {
+  expect((await read(text, env)).get("a")?.limits).not.toHaveProperty("newAccountsPerAddress");
 });
 
 test("null takes a limit away", async () => {
@@ -62,6 +73,11 @@ test("null takes a limit away", async () => {
 
 test.for([
   { name: "an unknown member", text: "a: { names: ['*'], wildcard: true }", says: 'a: has the unknown member "wildcard"' },
+  {
+    name: "what CAA records would have to name, which nobody asks for yet",
+    text: "a: { names: ['*'], caaIdentities: [ca.example.org] }",
+    says: 'a: has the unknown member "caaIdentities"',
+  },
   { name: "a name in capitals", text: "A: { names: ['*'] }", says: "lower-case" },
   { name: "nothing to order", text: "a: {}", says: "neither names nor ipRanges" },
   { name: "a profile of authorities", text: "a: { names: ['*'], profile: root }", says: '"root" is no profile' },

@@ -16,8 +16,6 @@ export type Directory = {
   readonly renewedConsent: boolean;
   readonly website?: string;
   readonly limits: Limits;
-  /** Names that CAA records know this authority by (RFC 8659 §4.2). */
-  readonly caaIdentities: readonly string[];
 };
 
 /** Which identifiers may stand in an order. */

@@ -22,7 +22,7 @@ export type FleetGround = AsyncDisposable & {
 const baseUrl = "https://localhost:9443";
 
 const directories = `
-default: { names: ["*"], singleLabels: true, newOrdersPerAccount: null, failedValidations: null }
+default: { names: ["*"], singleLabels: true, newAccountsPerAddress: null, newOrdersPerAccount: null, failedValidations: null }
 bound: { names: ["*"], singleLabels: true, externalAccountRequired: true }
 `;
 

@@ -48,7 +48,6 @@ const openDirectory: Directory = {
   externalAccountRequired: false,
   renewedConsent: false,
   limits: {},
-  caaIdentities: [],
 };
 
 /** An hour ahead, so that the jobs of the service find nothing whose time has come. */

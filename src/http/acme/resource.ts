@@ -12,11 +12,10 @@ const retryAfterSeconds = 1;
 /** The directory object. Only what is served stands in it. @see RFC 8555 §7.1.1, RFC 9773 §4.1, draft-ietf-acme-profiles §3 */
 export function directoryAnswer(directory: Directory, urls: Urls): Answer {
   const { newNonce, newAccount, newOrder, revokeCert, keyChange, renewalInfo } = urls;
-  const { termsOfService, website, caaIdentities, externalAccountRequired, profile } = directory;
+  const { termsOfService, website, externalAccountRequired, profile } = directory;
   const meta = {
     ...(termsOfService !== undefined && { termsOfService }),
     ...(website !== undefined && { website }),
-    ...(caaIdentities.length > 0 && { caaIdentities }),
     externalAccountRequired,
     profiles: { [profile]: `certificates of the profile ${profile}` },
   };

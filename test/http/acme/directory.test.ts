@@ -99,7 +99,6 @@ first:
   names: [.example.org]
   termsOfService: https://example.org/terms
   website: https://example.org/
-  caaIdentities: [ca.example.org]
   externalAccountRequired: false
 second:
   profile: mtls
@@ -111,7 +110,6 @@ second:
       expect((await first.ask(first.url("directory"))).json["meta"]).toEqual({
         termsOfService: "https://example.org/terms",
         website: "https://example.org/",
-        caaIdentities: ["ca.example.org"],
         externalAccountRequired: false,
         profiles: { server: expect.any(String) },
       });
