@@ -1,5 +1,6 @@
 import { contains } from "../access/namespace.ts";
 import { formatCursor, parseCursor } from "../database/cursor.ts";
+import { search } from "../database/search.ts";
 import { encodeBase64url } from "../jose/base64url.ts";
 import type { Account } from "./account.ts";
 import { readAccount } from "./account-store.ts";
@@ -44,7 +45,7 @@ export async function listOrders(
   const after: OrderPosition | undefined = position && { createdAt: position.time, id: encodeBase64url(position.id) };
   if (account !== undefined && !(await mayRead(database, namespace, account))) return { orders: [] };
   const scope = account === undefined ? { namespace } : { account };
-  const found = await database.read((sql) => listOrderRows(sql, scope, { limit: limit + 1, after, now: clock.now() }));
+  const found = await search(database, (sql) => listOrderRows(sql, scope, { limit: limit + 1, after, now: clock.now() }));
   const orders = found.slice(0, limit);
   const last = found.length > limit ? orders.at(-1) : undefined;
   return { orders, ...(last && { nextCursor: formatCursor({ time: last.createdAt, id: Buffer.from(last.id, "base64url") }) }) };

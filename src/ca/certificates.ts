@@ -1,6 +1,7 @@
 import { setImmediate } from "node:timers/promises";
 import { contains } from "../access/namespace.ts";
 import { formatCursor, parseCursor } from "../database/cursor.ts";
+import { search } from "../database/search.ts";
 import { Fault } from "../fault.ts";
 import type { KeyAlgorithm } from "../pki/algorithm.ts";
 import { parseCertificate } from "../pki/certificate.ts";
@@ -115,7 +116,9 @@ export async function listCertificates(
     ...(cursor !== undefined && { after: positionOf(cursor) }),
   };
   // One more than is shown tells whether there is a next page.
-  const found = await ca.database.read((sql) => listCertificateRecords(sql, { namespace, now: ca.clock.now(), limit: limit + 1 }, filter));
+  const found = await search(ca.database, (sql) =>
+    listCertificateRecords(sql, { namespace, now: ca.clock.now(), limit: limit + 1 }, filter),
+  );
   const rows = found.slice(0, limit);
   const last = found.length > limit ? rows.at(-1) : undefined;
   return {
