@@ -1,3 +1,4 @@
+import type { AuditRow } from "../audit/entry.ts";
 import type { Sql } from "../database/connection.ts";
 import { violatedConstraint } from "../database/sqlstate.ts";
 import type { Authorization } from "./authorization.ts";
@@ -13,7 +14,9 @@ export type DueChallenge = {
   readonly keyAuthorization: string;
   /** Attempts that found no answer. */
   readonly attempts: number;
+  readonly authorizationId: string;
   readonly accountId: string;
+  readonly namespace: string;
   readonly directory: string;
   readonly identifier: Identifier;
   readonly lease: string;
@@ -22,7 +25,8 @@ export type DueChallenge = {
 type DueColumns = Omit<DueChallenge, "identifier" | "lease"> & { readonly identifierType: Identifier["type"]; readonly value: string };
 
 const dueColumns = (sql: Sql) => sql`
-  c.id, c.type, c.token, c.key_authorization as "keyAuthorization", c.attempts, a.account_id as "accountId", acc.directory,
+  c.id, c.type, c.token, c.key_authorization as "keyAuthorization", c.attempts, c.authorization_id as "authorizationId",
+  a.account_id as "accountId", acc.namespace, acc.directory,
   a.type as "identifierType", a.value`;
 
 /** Longer than an attempt takes: half a minute in the validator's queue, ten seconds of asking, five until a child that hangs is ended. */
@@ -142,12 +146,12 @@ export async function claimDue(
 
 /** How an attempt ended. */
 export type AttemptOutcome = { readonly evidence: unknown } & (
-  | { readonly outcome: "valid"; readonly validatedAt: Date; readonly expiresAt: Date }
-  | { readonly outcome: "invalid"; readonly error: Problem }
+  | { readonly outcome: "valid"; readonly validatedAt: Date; readonly expiresAt: Date; readonly audit: AuditRow }
+  | { readonly outcome: "invalid"; readonly error: Problem; readonly counts: boolean }
   | { readonly outcome: "again"; readonly error: Problem | undefined; readonly nextAttemptAt: Date; readonly counts: boolean }
 );
 
-/** Records the outcome, and with it the end of the authorization's wait. @returns false when the lease was lost. */
+/** Records the outcome, and with it the end of the authorization's wait; with one that is valid now, its audit record. @returns false when the lease was lost. */
 export async function recordOutcome(sql: Sql, { id, lease }: DueChallenge, outcome: AttemptOutcome): Promise<boolean> {
   const evidence = outcome.evidence === undefined ? null : JSON.stringify(outcome.evidence);
   const held = sql`id = ${id} and status = 'processing' and lease_owner = ${lease}`;
@@ -161,6 +165,10 @@ export async function recordOutcome(sql: Sql, { id, lease }: DueChallenge, outco
         ), authorized as (
           update acme_authorization a set status = 'valid', expires_at = ${outcome.expiresAt.toISOString()}
           from met where a.id = met.authorization_id and a.status = 'pending' and a.expires_at > ${validatedAt}::timestamptz
+          returning a.id
+        ), audited as (
+          insert into audit_record (id, bytes, leaf_hash)
+          select ${outcome.audit.id}::uuid, ${outcome.audit.bytes}::bytea, ${outcome.audit.leafHash}::bytea from authorized
         )
         select exists (select from met) as ended`;
       return row?.ended ?? false;
@@ -168,7 +176,7 @@ export async function recordOutcome(sql: Sql, { id, lease }: DueChallenge, outco
     case "invalid": {
       const [row] = await sql<{ ended: boolean }[]>`
         with failed as (
-          update acme_challenge set status = 'invalid', error = ${JSON.stringify(outcome.error)}::text::jsonb, ${over}
+          update acme_challenge set status = 'invalid', attempts = attempts + ${outcome.counts ? 1 : 0}, error = ${JSON.stringify(outcome.error)}::text::jsonb, ${over}
           where ${held} returning authorization_id
         ), refused as (
           update acme_authorization a set status = 'invalid' from failed where a.id = failed.authorization_id and a.status = 'pending'

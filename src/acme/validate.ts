@@ -1,6 +1,9 @@
 import { setTimeout as wait } from "node:timers/promises";
+import { type AuditRow, auditRow } from "../audit/entry.ts";
 import type { Sql } from "../database/connection.ts";
 import { Fault } from "../fault.ts";
+import type { Evidence } from "../ports/validator.ts";
+import { principalOf } from "./account.ts";
 import { type Acme, drawId } from "./acme.ts";
 import type { ChallengeKind, Verdict } from "./challenge-kind.ts";
 import { type AttemptOutcome, claimDue, type DueChallenge, recordOutcome, releaseLease } from "./challenge-store.ts";
@@ -98,7 +101,7 @@ async function insist<T>(act: () => Promise<T>): Promise<T> {
 }
 
 async function attempt(acme: Acme, challenge: DueChallenge): Promise<AttemptOutcome> {
-  if (acme.alwaysValid) return valid(acme, undefined);
+  if (acme.alwaysValid) return valid(acme, challenge, undefined);
   const { type, accountId, identifier, token, keyAuthorization } = challenge;
   try {
     return outcomeOf(acme, challenge, await kinds[type](acme.validator, { tenant: accountId, identifier, token, keyAuthorization }));
@@ -108,15 +111,15 @@ async function attempt(acme: Acme, challenge: DueChallenge): Promise<AttemptOutc
   }
 }
 
-function outcomeOf(acme: Acme, { attempts }: DueChallenge, verdict: Verdict): AttemptOutcome {
+function outcomeOf(acme: Acme, challenge: DueChallenge, verdict: Verdict): AttemptOutcome {
   switch (verdict.outcome) {
     case "valid":
-      return valid(acme, verdict.evidence);
+      return valid(acme, challenge, verdict.evidence);
     case "invalid":
-      return verdict;
+      return { ...verdict, counts: false };
     case "again": {
-      const pause = pausesSeconds[attempts];
-      if (pause === undefined) return { ...verdict, outcome: "invalid" };
+      const pause = pausesSeconds[challenge.attempts];
+      if (pause === undefined) return { ...verdict, outcome: "invalid", counts: true };
       return { ...verdict, counts: true, nextAttemptAt: after(acme, pause) };
     }
     default:
@@ -124,9 +127,20 @@ function outcomeOf(acme: Acme, { attempts }: DueChallenge, verdict: Verdict): At
   }
 }
 
-function valid({ clock }: Acme, evidence: unknown): AttemptOutcome {
-  const validatedAt = wholeSeconds(clock.now());
-  return { outcome: "valid", evidence, validatedAt, expiresAt: new Date(validatedAt.getTime() + authorizationLifeMs) };
+function valid(acme: Acme, challenge: DueChallenge, evidence: Evidence | undefined): AttemptOutcome {
+  const validatedAt = wholeSeconds(acme.clock.now());
+  const expiresAt = new Date(validatedAt.getTime() + authorizationLifeMs);
+  return { outcome: "valid", evidence, validatedAt, expiresAt, audit: validAudit(acme, challenge, evidence) };
+}
+
+/** Authorizations are forgotten when they are over: what control of an identifier was once shown by stays in the audit record. */
+function validAudit(acme: Acme, challenge: DueChallenge, evidence: Evidence | undefined): AuditRow {
+  const { authorizationId: authorization, accountId: account, namespace, identifier, type } = challenge;
+  const { address, resolver } = evidence ?? {};
+  const seen = { ...(address !== undefined && { address }), ...(resolver !== undefined && { resolver }) };
+  const object = { authorization, account, identifier: identifier.value, challenge: type, ...seen };
+  const { id: principal } = principalOf({ id: account, namespace });
+  return auditRow({ operation: "acme.authorization.valid", namespace, principal, outcome: "success", object }, acme);
 }
 
 function after({ clock }: Acme, seconds: number): Date {

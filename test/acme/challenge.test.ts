@@ -30,6 +30,16 @@ type Pending = {
   readonly http: Challenge;
 };
 
+/** The audit records about the order's authorization, in their order. */
+const recordsOf = async ({ authorization }: Pick<Pending, "authorization">) => {
+  const rows = await ground.acme.database.read(
+    (sql) => sql<{ entry: unknown }[]>`
+      select e as entry from audit_record, lateral (select convert_from(bytes, 'UTF8')::jsonb as e) j
+      where e -> 'object' ->> 'authorization' = ${authorization} order by id`,
+  );
+  return rows.map(({ entry }) => (typeof entry === "string" ? (JSON.parse(entry) as unknown) : entry));
+};
+
 let names = 0;
 /** A pending order for one new name. */
 async function pending(): Promise<Pending> {
@@ -68,6 +78,19 @@ describe("a response", () => {
     ]);
     expect(await statusOf(one)).toEqual({ order: "ready", authorization: "valid", challenge: "valid" });
     expect((await read(one.http))?.validatedAt).toBeInstanceOf(Date);
+    expect(await recordsOf(one)).toMatchObject([
+      {
+        operation: "acme.authorization.valid",
+        outcome: "success",
+        object: {
+          authorization: one.authorization,
+          account: account.id,
+          identifier: one.order.identifiers[0]?.value,
+          challenge: "http-01",
+          address: "192.0.2.1",
+        },
+      },
+    ]);
   });
 
   test("a wrong answer is final: authorization and order are invalid, with the reason in both (AV-6, AV-7)", async () => {
@@ -199,7 +222,7 @@ describe("no answer", () => {
     expect(await asked()).toEqual({ asked: 2, ...waiting });
     await pass(1.1);
     expect(await asked()).toEqual({ asked: 3, order: "invalid", authorization: "invalid", challenge: "invalid" });
-    expect((await read(one.http))?.error).toMatchObject({ type: "urn:ietf:params:acme:error:connection" });
+    expect(await read(one.http)).toMatchObject({ error: { type: "urn:ietf:params:acme:error:connection" }, attempts: 3 });
   });
 
   test("may come at the second attempt, and the client may ask for that after five seconds, not before (AO-32)", async () => {
@@ -394,11 +417,7 @@ describe("deactivation (RFC 8555 §7.5.2)", () => {
     ground.clock.aheadSeconds += 8 * 86_400;
     expect((await deactivateAuthorization(ground.acme, account, late.authorization, "test"))?.status).toBe("expired");
     expect(await deactivateAuthorization(ground.acme, await ground.newAccount(), one.authorization, "test")).toBeUndefined();
-    const records = await ground.acme.database.read(
-      (sql) =>
-        sql`select from audit_record where convert_from(bytes, 'UTF8')::jsonb -> 'object' ->> 'authorization' = ${one.authorization}`,
-    );
-    expect(records).toHaveLength(1);
+    expect(await recordsOf(one)).toMatchObject([{ operation: "acme.authorization.valid" }, { operation: "acme.authorization.deactivate" }]);
   });
 });
 
