@@ -57,13 +57,36 @@ export async function recordIntents(sql: Sql, rows: readonly IntentRow[], guard:
         exact_dates)
       select authority, serial, request_id, attempt, request_hash, namespace, principal, profile_sha256, tbs, created_at, exact_dates
       from u
-      where not exists (select from reserved_key r where r.spki_sha256 = u.spki_sha256 and u.principal <> 'system') and ${guard(sql)}
+      where ${mayBegin(sql, guard)}
       on conflict do nothing
       returning authority, serial
     )
     insert into audit_record (id, bytes, leaf_hash)
     select audit_id, audit_bytes, audit_hash from u join recorded using (authority, serial)`;
   return result.count;
+}
+
+const mayBegin = (sql: Sql, guard: Guard) =>
+  sql`not exists (select from reserved_key r where r.spki_sha256 = u.spki_sha256 and u.principal <> 'system') and ${guard(sql)}`;
+
+/** Whether the attempt could be recorded now, as far as its key and the guard go; what its caller proved itself with is not known any more. */
+export async function holdsStill(
+  sql: Sql,
+  {
+    requestId,
+    principal,
+    namespace,
+    spkiSha256,
+    now,
+  }: Pick<IntentRow, "requestId" | "principal" | "namespace" | "spkiSha256"> & { readonly now: Date },
+  guard: Guard,
+): Promise<boolean> {
+  const rows = await sql`
+    select from (
+      select ${requestId}::bytea as request_id, ${principal}::text as principal, ${namespace}::text as namespace,
+        ${spkiSha256}::bytea as spki_sha256, ${now.toISOString()}::timestamptz as created_at, null::text as credential
+    ) u where ${mayBegin(sql, guard)}`;
+  return rows.length > 0;
 }
 
 /** Which of these intents stand as they were given, by hex serial: read after a commit whose outcome is unknown. */

@@ -97,17 +97,22 @@ async function seal(ca: Ca, authority: SigningAuthority, profile: Profile, tbs: 
   throw new Fault("hsmUnavailable", "the token gives signatures that do not verify; none was released");
 }
 
-/** How far back the notBefore of bytes may lie that are signed again. */
+/** How far back the notBefore of bytes may lie that are signed again, and the intent of bytes with dates that were asked for. */
 const freshSeconds = 3_600;
 
 /**
- * Whether the bytes of an open attempt may still be signed: not so long after their notBefore that they would be backdated; those with
- * dates that were asked for until they are over.
+ * Whether the bytes of an open attempt may still be signed as they are: not so long after their notBefore that they would be backdated; those
+ * with dates that were asked for not so long after their intent that who asked may have lost the right to it.
  * @throws Fault `busy` while the clock is not to be trusted.
  */
-export function isFresh(ca: Ca, { notBefore, notAfter }: Certificate, { exactDates }: Pick<AttemptRow, "exactDates">): boolean {
-  const latest = exactDates ? notAfter.getTime() : notBefore.getTime() + freshSeconds * 1000;
-  return ca.timekeeper.signingTime().getTime() <= latest;
+export function isFresh(
+  ca: Ca,
+  { notBefore, notAfter }: Certificate,
+  { exactDates, createdAt }: Pick<AttemptRow, "exactDates" | "createdAt">,
+): boolean {
+  const now = ca.timekeeper.signingTime().getTime();
+  const from = exactDates ? createdAt : notBefore;
+  return now <= from.getTime() + freshSeconds * 1000 && now <= notAfter.getTime();
 }
 
 /**

@@ -3,8 +3,12 @@ import { auditRow } from "../audit/entry.ts";
 import type { IntentRow } from "./attempt-store.ts";
 import type { Ca } from "./ca.ts";
 
-/** An intent with its audit record; `requestId` is the door's. */
-export function intentRow(ca: Ca, row: Omit<IntentRow, "audit" | "tbsSha256">, requestId?: string): IntentRow {
+/** An intent with its audit record; `requestId` is the door's, `order` the order that is issued, where there is one. */
+export function intentRow(
+  ca: Ca,
+  row: Omit<IntentRow, "audit" | "tbsSha256">,
+  { requestId, order }: { readonly requestId?: string | undefined; readonly order?: string | undefined } = {},
+): IntentRow {
   const tbsSha256 = hash("sha256", row.tbs, "hex");
   const audit = auditRow(
     {
@@ -17,6 +21,7 @@ export function intentRow(ca: Ca, row: Omit<IntentRow, "audit" | "tbsSha256">, r
         authority: row.authority,
         serial: Buffer.from(row.serial).toString("hex"),
         attempt: row.attempt,
+        ...(order !== undefined && { order }),
         request: Buffer.from(row.requestId).toString("hex"),
         profile: Buffer.from(row.profileSha256).toString("hex"),
         tbs: tbsSha256,

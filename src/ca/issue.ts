@@ -117,11 +117,23 @@ export function coversOwnHost({ ownHost }: Pick<Ca, "ownHost">, { value }: Pick<
   return value === ownHost || (value.startsWith("*.") && ownHost.slice(ownHost.indexOf(".")) === value.slice(1));
 }
 
+/** How far back a notBefore that is asked for may lie: as far as an order or a peer's clock may be late. */
+const oldestSeconds = 3_600;
+
+/** Dates that were judged when they were asked for may be over when the certificate is. */
+function refusePast(now: Date, { from, until }: { readonly from: Date | undefined; readonly until: Date | undefined }): void {
+  if (until && until <= now) throw new Fault("lifetimeOutOfRange", `notAfter, ${until.toISOString()}, is over`);
+  if (from && from.getTime() < now.getTime() - oldestSeconds * 1000) {
+    throw new Fault("lifetimeOutOfRange", `notBefore, ${from.toISOString()}, is more than an hour ago`);
+  }
+}
+
 type Validity = { readonly notBefore: Date; readonly notAfter: Date; readonly lifetimeSeconds: number };
 
 /** The dates of a certificate: those that were asked for, the rest from the lifetime and the time of signing. */
 function validityOf(ca: Ca, profile: Profile, { notBefore: from, notAfter: until, lifetimeSeconds: asked }: IssueRequest): Validity {
   const now = ca.timekeeper.signingTime();
+  refusePast(now, { from, until });
   const { default: usual, maximum } = profile.lifetimeSeconds;
   const usualStart = new Date(now.getTime() - profile.backdateSeconds * 1000);
   if (!until) {
@@ -172,7 +184,7 @@ function prepare(
       exactDates: request.notBefore !== undefined || request.notAfter !== undefined,
       credential: request.credential,
     },
-    request.requestId,
+    { requestId: request.requestId, order: request.door === "acme" ? request.key : undefined },
   );
   return { intent, plan };
 }

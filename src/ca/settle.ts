@@ -6,6 +6,7 @@ import type { Profile } from "../pki/profile.ts";
 import {
   type AttemptRow,
   closeAttempt,
+  holdsStill,
   type IntentRow,
   listOpenAttempts,
   readAttemptOf,
@@ -94,12 +95,19 @@ async function settleAttempt(ca: Ca, attempt: AttemptRow): Promise<"finished" | 
     ca.events.tell("error", "lint.refused", { authority: authority.slug, serial: plan.serial, rules });
     return await close(ca, authority, profile, { attempt, plan, next: undefined });
   }
-  if (isFresh(ca, plan, attempt)) {
+  if (isFresh(ca, plan, attempt) || (await isStillDue(ca, plan, attempt))) {
     await finish(ca, authority, profile, { ...attempt, plan });
     ca.events.tell("info", "issuance.settled", { authority: authority.slug, serial: plan.serial });
     return "finished";
   }
   return await close(ca, authority, profile, { attempt, plan, next: nextAttempt(ca, authority, profile, { attempt, plan }) });
+}
+
+/** Whether bytes with dates that were asked for, which are not over, may be signed though time has passed: what was held against their intent still holds. */
+async function isStillDue(ca: Ca, { notAfter, spkiSha256 }: Certificate, attempt: AttemptRow): Promise<boolean> {
+  const now = ca.timekeeper.signingTime();
+  if (!attempt.exactDates || now > notAfter) return false;
+  return await ca.database.read((sql) => holdsStill(sql, { ...attempt, spkiSha256: Buffer.from(spkiSha256, "hex"), now }, ca.guard));
 }
 
 /** Closes an attempt and opens `next` in the same transaction, where there is one. */
