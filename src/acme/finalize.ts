@@ -8,8 +8,11 @@ import { type Csr, maximumCsrOctets, parseCsr } from "../pki/csr.ts";
 import { readDer } from "../pki/der.ts";
 import { type Account, principalOf } from "./account.ts";
 import type { Acme } from "./acme.ts";
+import type { Limit } from "./directory.ts";
+import { parseIdentifiers } from "./identifier.ts";
+import { judgesOf } from "./new-order.ts";
 import type { Order } from "./order.ts";
-import { takeOne } from "./rate.ts";
+import { type Limited, returnOne, takeOne } from "./rate.ts";
 import { readOrder } from "./read-order.ts";
 
 /** How long the answer waits for the certificate; issuance goes on without it. */
@@ -24,7 +27,7 @@ const looksMs = [50, 100, 200, 400, 800, 950] as const;
  * there (RFC 8555 §7.4). However often it is asked, an order is issued once. A request that is refused leaves the order as it was.
  * @returns undefined for another account's order, as for none.
  * @throws Fault `orderNotReady` for an order in another state, after waiting for the end of one that is being issued; `malformed` for a csr
- *   that is none; `badCSR`, `invalidProfile`, `rateLimited`; `hsmUnavailable`, `databaseUnavailable`, `busy` when nothing was begun; `busy`
+ *   that is none; `badCSR`, `invalidProfile`, `rejectedIdentifier`, `rateLimited`; `hsmUnavailable`, `databaseUnavailable`, `busy` when nothing was begun; `busy`
  *   too for the request that is being issued, repeated.
  */
 export async function finalize(
@@ -38,12 +41,38 @@ export async function finalize(
   if (!order) return undefined;
   if (order.status === "processing") throw await resume(acme, account, { order, payload, requestId });
   if (order.status !== "ready") throw notReady(order.status);
-  requireProfile(acme, order);
+  await requirePolicy(acme, account, order);
   const asked = requestFor(account, order, await readCsr(payload["csr"], order), requestId);
-  const limits = acme.directories.get(account.directory)?.limits;
-  const names = order.identifiers.map(({ value }) => value).join(",");
-  await takeOne(acme, { what: "certificate", account: account.id, names }, limits?.certificatesPerNames);
-  return await outcome(acme, account, order, issue(acme.ca, asked));
+  const limit = acme.directories.get(account.directory)?.limits.certificatesPerNames;
+  const limited: Limited = { what: "certificate", account: account.id, names: order.identifiers.map(({ value }) => value).join(",") };
+  await takeOne(acme, limited, limit);
+  return await outcome(acme, account, order, issueCounted(acme, asked, { limited, limit }));
+}
+
+/** Nothing was begun where issuance ends with one of these. */
+const refusedCodes: ReadonlySet<FaultCode> = new Set<FaultCode>([
+  "badCSR",
+  "lifetimeOutOfRange",
+  "lintRefused",
+  "policyDenied",
+  "idempotencyMismatch",
+]);
+
+/** Issues; what was taken for a certificate that was not begun here is given back. */
+async function issueCounted(
+  { ca, database, clock }: Acme,
+  asked: IssueRequest,
+  { limited, limit }: { readonly limited: Limited; readonly limit: Limit | undefined },
+): Promise<Issued> {
+  const returned = () => returnOne({ database, clock }, limited, limit);
+  try {
+    const issued = await issue(ca, asked);
+    if (issued.repeated) await returned();
+    return issued;
+  } catch (error) {
+    if (error instanceof Fault && refusedCodes.has(error.code)) await returned();
+    throw error;
+  }
 }
 
 function requestFor(account: Account, order: Order, csr: Csr, requestId: string): IssueRequest {
@@ -155,9 +184,17 @@ function notReady(status: string): Fault {
   return new Fault("orderNotReady", `the order is ${status}; it is finalized while it is ready, and once`);
 }
 
-/** Configuration may have changed since the order was made. @see draft-ietf-acme-profiles §4 */
-function requireProfile({ ca }: Acme, { profile }: Order): void {
-  if (!ca.profiles.has(profile)) throw new Fault("invalidProfile", `the profile ${profile} of the order is served no more: order again`);
+/**
+ * Configuration may have changed since the order was made. With these refusals clients give the order up and make another, which is held
+ * against the same rules. @see draft-ietf-acme-profiles §4
+ */
+async function requirePolicy(acme: Acme, account: Account, { profile, identifiers }: Order): Promise<void> {
+  const directory = acme.directories.get(account.directory);
+  if (directory?.profile !== profile || !acme.ca.profiles.has(profile)) {
+    throw new Fault("invalidProfile", `the profile ${profile} of the order is served no more: order again`);
+  }
+  const standing = identifiers.map(({ type, value }) => ({ type, value }));
+  parseIdentifiers({ identifiers: standing }, { policy: directory.identifiers, judges: await judgesOf(acme, directory, account) });
 }
 
 async function readCsr(value: JsonObject[string] | undefined, order: Order): Promise<Csr> {

@@ -8,9 +8,9 @@ import { type Acme, drawId } from "./acme.ts";
 import type { ChallengeType, Directory } from "./directory.ts";
 import { readAccountPolicy } from "./external-account-store.ts";
 import { type IdentifierProblem, parseIdentifiers } from "./identifier.ts";
-import { judge } from "./identifier-policy.ts";
+import { type Judge, judge } from "./identifier-policy.ts";
 import type { Order } from "./order.ts";
-import { type AuthorizationRow, type OrderRow, readOrderRow, type RecordedOrder, recordOrder } from "./order-store.ts";
+import { type AuthorizationRow, hasReplacement, type OrderRow, readOrderRow, type RecordedOrder, recordOrder } from "./order-store.ts";
 import type { Identifier } from "./problem.ts";
 import { type Limited, requireOne, takeOne } from "./rate.ts";
 import { judgeReplacement } from "./replacement.ts";
@@ -18,7 +18,7 @@ import { wholeSeconds } from "./time.ts";
 
 const dayMs = 86_400_000;
 const orderLifeMs = 7 * dayMs;
-/** A valid authorization that lasts less is not used again. */
+/** An open order and a valid authorization that last less are not used again. */
 const reuseMarginMs = 3_600_000;
 /** How far a client's clock may be off. */
 const toleranceSeconds = 300;
@@ -39,15 +39,16 @@ export async function newOrder(
   requireProfile(directory, payload["profile"]);
   const identifiers = parseIdentifiers(payload, {
     policy: directory.identifiers,
-    judges: [judge(directory.identifiers), judge(await accountPolicy(acme, account))],
+    judges: await judgesOf(acme, directory, account),
   });
   refuseUnservable(acme, directory, identifiers);
   await requireOne(acme, identifiers.map(validationOf(account)), directory.limits.failedValidations);
   const now = wholeSeconds(acme.clock.now());
   const dates = readDates(acme, directory, payload, now);
   const replaces = readReplaces(payload["replaces"]);
+  // A renewal that is due comes in whatever the limit says, once: what else is ordered for it later counts.
   const replacement = replaces === undefined ? undefined : await judgeReplacement(acme, account, identifiers, replaces);
-  if (!replacement?.inWindow) {
+  if (!replacement?.inWindow || (await acme.database.read((sql) => hasReplacement(sql, replacement.certificate)))) {
     await takeOne(acme, { what: "newOrder", account: account.id }, directory.limits.newOrdersPerAccount);
   }
   const id = drawId(acme);
@@ -58,13 +59,14 @@ export async function newOrder(
     accountId: account.id,
     requestId: requestIdentity({ door: "acme", principal: principalOf(account), key: id }),
     digest: createHash("sha256")
-      .update(JSON.stringify([account.id, asked]))
+      .update(JSON.stringify([account.id, asked, directory.challengeTypes]))
       .digest(),
     replacement: replacement?.certificate,
     authorizations: identifiers.map((identifier) => authorizationFor(acme, directory, identifier)),
     createdAt: now,
     expiresAt: new Date(now.getTime() + orderLifeMs),
     authorizationsExpireAt: new Date(now.getTime() + orderLifeMs),
+    challengeTypes: directory.challengeTypes,
     reusableBeyond: new Date(now.getTime() + reuseMarginMs),
   };
   const recorded = await record(acme, row);
@@ -119,9 +121,13 @@ function requireProfile({ profile }: Directory, asked: Json | undefined): void {
   throw new Fault("invalidProfile", `the profile of this directory is ${profile}`);
 }
 
-async function accountPolicy({ database }: Acme, { externalAccountKey }: Account) {
-  if (externalAccountKey === undefined) return {};
-  return (await database.read((sql) => readAccountPolicy(sql, externalAccountKey))) ?? {};
+/** The rules that the identifiers of an account's orders are held against: those of its directory, and those of its external account key. */
+export async function judgesOf({ database }: Acme, directory: Directory, { externalAccountKey }: Account): Promise<readonly Judge[]> {
+  if (externalAccountKey === undefined) return [judge(directory.identifiers)];
+  const own = await database.read((sql) => readAccountPolicy(sql, externalAccountKey));
+  // Without its rules the account would be free to ask for anything.
+  if (!own) throw new Fault("internal", "the external account key of an account is not there");
+  return [judge(directory.identifiers), judge(own)];
 }
 
 function authorizationFor(acme: Acme, { challengeTypes }: Directory, { type, value }: Identifier): AuthorizationRow {

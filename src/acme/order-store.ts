@@ -16,7 +16,9 @@ export type OrderRow = Pick<
   /** For each identifier in turn the authorization that is made where none is valid. */
   readonly authorizations: readonly AuthorizationRow[];
   readonly authorizationsExpireAt: Date;
-  /** A valid authorization is used again when it lasts beyond this time. */
+  /** A valid authorization is used again when it was shown by one of these challenges. */
+  readonly challengeTypes: readonly string[];
+  /** What stands is used again when it lasts beyond this time: an equal order that is open, and valid authorizations. */
   readonly reusableBeyond: Date;
 };
 
@@ -55,6 +57,7 @@ const isIssued = (sql: Sql, orderId: PendingQuery<Row[]>) => sql`
  */
 export async function recordOrder(sql: Sql, order: OrderRow): Promise<RecordedOrder> {
   const now = order.createdAt.toISOString();
+  const usefulBeyond = order.reusableBeyond.toISOString();
   const challenges = order.authorizations.flatMap(({ id, challenges: each }) =>
     each.map((challenge, position) => ({ ...challenge, authorization: id, position })),
   );
@@ -64,7 +67,7 @@ export async function recordOrder(sql: Sql, order: OrderRow): Promise<RecordedOr
     with slot as (
       insert into acme_open_order as s (digest, order_id) values (${order.digest}, ${order.id})
       on conflict (digest) do update set order_id = case
-        when ${isInvalid(sql, sql`s.order_id`, now)} or ${isIssued(sql, sql`s.order_id`)} then excluded.order_id else s.order_id end
+        when ${isInvalid(sql, sql`s.order_id`, usefulBeyond)} or ${isIssued(sql, sql`s.order_id`)} then excluded.order_id else s.order_id end
       returning order_id
     ), mine as (
       select order_id from slot where order_id = ${order.id}
@@ -82,9 +85,11 @@ export async function recordOrder(sql: Sql, order: OrderRow): Promise<RecordedOr
       -- Name by name, each by the index of names: an account may have thousands.
       select q.position, a.id, a.expires_at
       from asked q cross join lateral (
-        select id, expires_at from acme_authorization
-        where account_id = ${order.accountId} and type = q.type and value = q.value and wildcard = q.wildcard and status = 'valid'
-          and expires_at > ${order.reusableBeyond.toISOString()}::timestamptz
+        select z.id, z.expires_at from acme_authorization z
+        where z.account_id = ${order.accountId} and z.type = q.type and z.value = q.value and z.wildcard = q.wildcard and z.status = 'valid'
+          and z.expires_at > ${usefulBeyond}::timestamptz
+          and exists (select from acme_challenge c where c.authorization_id = z.id and c.status = 'valid'
+            and c.type = any(${texts(order.challengeTypes)}::text[]))
         order by expires_at desc limit 1) a
     ), made as (
       insert into acme_authorization (id, account_id, type, value, wildcard, status, created_at, expires_at)
@@ -117,7 +122,7 @@ export async function recordOrder(sql: Sql, order: OrderRow): Promise<RecordedOr
         ${replacement?.notAfter.toISOString() ?? null}::timestamptz
       from mine where ${replacement !== undefined}::boolean
       on conflict (authority, serial) do update set order_id = case
-        when ${isInvalid(sql, sql`p.order_id`, now)} then excluded.order_id else p.order_id end
+        when ${isInvalid(sql, sql`p.order_id`, usefulBeyond)} then excluded.order_id else p.order_id end
       returning order_id
     )
     select slot.order_id as id, (select order_id from replaced) as "replacedBy", (select expires_at from ordered) as "expiresAt",
@@ -151,6 +156,15 @@ function recordedOrder(row: OrderRow, expiresAt: Date, reused: Reused): Order {
     ...(notAfter && { notAfter }),
     ...(replaces !== undefined && { replaces }),
   };
+}
+
+/** Whether an order replaces the certificate, or did and failed. */
+export async function hasReplacement(
+  sql: Sql,
+  { authority, serial }: { readonly authority: string; readonly serial: Uint8Array },
+): Promise<boolean> {
+  const rows = await sql`select from acme_replacement where authority = ${authority} and serial = ${serial}`;
+  return rows.length > 0;
 }
 
 type OrderColumns = {

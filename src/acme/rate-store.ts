@@ -14,6 +14,17 @@ export async function takeFromBucket(sql: Sql, key: string, { count, seconds }: 
   return result.count === 1;
 }
 
+/** Puts one back into the bucket, which holds no more than it did when it was full. */
+export async function returnToBucket(sql: Sql, key: string, { count, seconds }: Limit, now: Date): Promise<void> {
+  const time = now.toISOString();
+  await sql`
+    update acme_bucket set
+      tokens = least(${count}::double precision, tokens
+        + greatest(0, extract(epoch from ${time}::timestamptz - refilled_at)) * ${count / seconds}::double precision + 1),
+      refilled_at = greatest(refilled_at, ${time}::timestamptz)
+    where key = ${key}`;
+}
+
 /** Of these buckets one that holds less than one by `now`. */
 export async function findEmptyBucket(
   sql: Sql,

@@ -4,7 +4,7 @@ import { Fault } from "../fault.ts";
 import type { Clock } from "../ports/clock.ts";
 import { ipOctets, ipText } from "../pki/ip-address.ts";
 import type { Limit } from "./directory.ts";
-import { findEmptyBucket, takeFromBucket } from "./rate-store.ts";
+import { findEmptyBucket, returnToBucket, takeFromBucket } from "./rate-store.ts";
 
 /** What is limited, with whose it is. */
 export type Limited =
@@ -25,6 +25,15 @@ export async function takeOne(
   if (!limit) return;
   const taken = await database.read((sql) => takeFromBucket(sql, keyOf(limited), limit, clock.now()));
   if (!taken) throw overLimit(limited, limit);
+}
+
+/** Gives back what `takeOne` took for something that did not come about. */
+export async function returnOne(
+  { database, clock }: { readonly database: Database; readonly clock: Clock },
+  limited: Limited,
+  limit: Limit | undefined,
+): Promise<void> {
+  if (limit) await database.read((sql) => returnToBucket(sql, keyOf(limited), limit, clock.now()));
 }
 
 /**

@@ -8,6 +8,7 @@ import type { Account } from "../../src/acme/account.ts";
 import type { Acme } from "../../src/acme/acme.ts";
 import { certificateOfOrder } from "../../src/acme/certificate.ts";
 import { changeKey } from "../../src/acme/change-key.ts";
+import type { Directory } from "../../src/acme/directory.ts";
 import { finalize } from "../../src/acme/finalize.ts";
 import { newOrder } from "../../src/acme/new-order.ts";
 import type { Order } from "../../src/acme/order.ts";
@@ -20,7 +21,7 @@ import { Fault } from "../../src/fault.ts";
 import type { JsonObject } from "../../src/jose/json.ts";
 import { parseCertificate } from "../../src/pki/certificate.ts";
 import { certificateKeys, certificateRequest, encoded, signed, signingKey } from "../support/acme-client.ts";
-import { type AcmeGround, acmeGround, asking, csrFor, finalized, readyOrder, standing } from "../support/acme-world.ts";
+import { type AcmeGround, acmeGround, asking, csrFor, finalized, meet, readyOrder, standing } from "../support/acme-world.ts";
 import { issuancePoints } from "../support/failpoints.ts";
 import { brokenInvariants } from "../support/invariants.ts";
 
@@ -440,5 +441,58 @@ describe("a failure at each step of issuance (AK-10)", () => {
     await settle(ground.other.ca);
     expect((await standing(ground.other, account, order)).status).toBe("valid");
     expect(await issuanceOf(order)).toEqual(issuedOnce);
+  });
+});
+
+/** The instance with its directory configured otherwise. */
+const under = (change: Partial<Directory>): Acme => {
+  const directory = { ...ground.directory, ...change };
+  return { ...ground.acme, directories: new Map([[directory.name, directory]]) };
+};
+
+describe("what has changed since the order was made", () => {
+  test.for([
+    { name: "a name that the directory allows no more", change: { identifiers: { names: [".example.com"] } }, code: "rejectedIdentifier" },
+    { name: "another profile of the directory", change: { profile: "mtls" }, code: "invalidProfile" },
+  ] as const)("$name is refused at finalize, so that the client orders anew", async ({ change, code }) => {
+    const order = await ready();
+    const identifiers = { ...ground.directory.identifiers, ...("identifiers" in change && change.identifiers) };
+    await expect(finalized(under({ ...change, identifiers }), account, order)).rejects.toMatchObject({ code });
+    expect((await finalized(ground.acme, account, order)).status).toBe("valid");
+  });
+
+  test("a finalize that issues nothing takes none of the certificates that the limit leaves for these names", async () => {
+    const acme = under({ limits: { certificatesPerNames: { count: 1, seconds: 3_600 } } });
+    const order = await ready();
+    const own = { ...acme, ca: { ...acme.ca, ownHost: valueOf(order)[0] } };
+    await expect(finalized(own, account, order)).rejects.toMatchObject({ code: "policyDenied" });
+    expect((await finalized(acme, account, order)).status).toBe("valid");
+    await expect(finalized(acme, account, await readyOrder(ground, account, ...valueOf(order)))).rejects.toMatchObject({
+      code: "rateLimited",
+    });
+  });
+
+  test.for([
+    { name: "is signed later than an hour after its intent while its account is valid", ends: false, status: "valid" },
+    { name: "is closed then when its account has ended", ends: true, status: "invalid" },
+  ])("an attempt with dates that were asked for $name", async ({ ends, status }) => {
+    const by = await ground.newAccount();
+    const notAfter = new Date(ground.clock.now().getTime() + 5 * 86_400_000).toISOString();
+    const { order } = await newOrder(ground.acme, ground.directory, by, { ...asking(name()), notAfter });
+    await meet(ground, by, order);
+    ground.on.reach = (point) => {
+      if (point === "sign:before") throw new Error("died");
+    };
+    await finalized(ground.acme, by, order).catch(() => {});
+    ground.acme.ca.unfinished.clear();
+    ground.on.reach = undefined;
+    if (ends) await updateAccount(ground.acme, by, { status: "deactivated" }, "test");
+    ground.clock.aheadSeconds += 3_700;
+    await settle(ground.other.ca);
+    expect((await standing(ground.other, by, order)).status).toBe(status);
+    const intent = await ground.acme.database.read(
+      (sql) => sql`select from audit_record where convert_from(bytes, 'UTF8')::jsonb -> 'object' ->> 'order' = ${order.id}`,
+    );
+    expect(intent).toHaveLength(1);
   });
 });

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { newOrder } from "../../src/acme/new-order.ts";
 import type { Account } from "../../src/acme/account.ts";
+import type { Directory } from "../../src/acme/directory.ts";
 import type { Order } from "../../src/acme/order.ts";
 import { readAuthorization } from "../../src/acme/read-authorization.ts";
 import type { JsonObject } from "../../src/jose/json.ts";
@@ -146,7 +147,7 @@ describe("notBefore and notAfter", () => {
     { name: "notAfter alone, by a clock that is ahead of ours", notAfter: 90 * dayAhead + 290 },
     { name: "notBefore alone, by a clock that is behind ours", notBefore: -290 },
   ])(
-    "that are acceptable stand exactly in the certificate, however late it is finalized: $name (AO-12)",
+    "that are acceptable stand exactly in the certificate, also when it is finalized later: $name (AO-12)",
     async ({ name, notBefore, notAfter }) => {
       const host = `exact-${name.replaceAll(/[^a-z]+/g, "-")}.example.org`;
       const asked = {
@@ -155,7 +156,7 @@ describe("notBefore and notAfter", () => {
       };
       const { order: made } = await order({ ...asking(host), ...asked });
       await meet(ground, account, made);
-      ground.clock.aheadSeconds += 2 * 3_600;
+      ground.clock.aheadSeconds += 2_700;
       const ended = await finalized(ground.acme, account, made);
       expect(ended.status).toBe("valid");
       const found = await certificateOfOrder(ground.other, account, made.id);
@@ -164,6 +165,45 @@ describe("notBefore and notAfter", () => {
       if (asked.notAfter !== undefined) expect(certificate.notAfter).toEqual(new Date(asked.notAfter));
     },
   );
+});
+
+test.for([
+  { name: "a notBefore that lies more than an hour back", dates: () => ({ notBefore: dated(0) }) },
+  { name: "a notAfter that is over", dates: () => ({ notAfter: dated(3_600) }) },
+])("$name by the time of finalize is refused with badCSR (S-24)", async ({ dates }) => {
+  const host = `late${ground.clock.aheadSeconds}.example.org`;
+  const { order: made } = await order({ ...asking(host), ...dates() });
+  await meet(ground, account, made);
+  ground.clock.aheadSeconds += 3_700;
+  await expect(finalized(ground.acme, account, made)).rejects.toMatchObject({ code: "badCSR" });
+});
+
+test("an equal order with an hour left is given again, one with less makes room for a new one", async () => {
+  const { order: made } = await order(asking("nearly-over.example.org"));
+  ground.clock.aheadSeconds += 7 * dayAhead - 3_660;
+  expect((await order(asking("nearly-over.example.org"))).order.id).toBe(made.id);
+  ground.clock.aheadSeconds += 120;
+  expect((await order(asking("nearly-over.example.org"))).created).toBe(true);
+});
+
+test("an authorization shown by a challenge that the directory offers no more is not used again", async () => {
+  await readyOrder(ground, account, "by-http.example.org");
+  const directory: Directory = { ...ground.directory, challengeTypes: ["dns-01"] };
+  const asked = { ...asking("by-http.example.org"), notAfter: dated(5 * dayAhead) };
+  expect((await order(asked, { directory })).order.status).toBe("pending");
+  expect((await order(asked)).order.status).toBe("ready");
+});
+
+test("a renewal that is due is ordered beyond the limit once; what is ordered for it later counts (RFC 9773 §5)", async () => {
+  const by = await ground.newAccount();
+  const ended = await finalized(ground.acme, by, await readyOrder(ground, by, "renewed.example.org"));
+  const replaces = await certificateId(ended, by);
+  ground.clock.aheadSeconds += 80 * dayAhead;
+  const directory: Directory = { ...ground.directory, limits: { newOrdersPerAccount: { count: 1, seconds: 30 * dayAhead } } };
+  const renewal = () => order({ ...asking("renewed.example.org"), replaces }, { by, directory });
+  expect((await renewal()).created).toBe(true);
+  expect((await renewal()).created).toBe(false);
+  await expect(renewal()).rejects.toMatchObject({ code: "rateLimited" });
 });
 
 describe("what could not end well is refused at once", () => {
