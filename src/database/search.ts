@@ -3,7 +3,7 @@ import type { Sql } from "./connection.ts";
 
 /**
  * `Database.read` for a list whose filters may fit nearly all rows or nearly none: it is planned for what is asked, and by an index only where
- * that is cheaper. Costs two more answers of the server.
+ * that is cheaper. Costs three more answers of the server.
  * @see docs/decisions/0012-one-plan-by-index.md
  */
 export async function search<T>(database: Database, query: (sql: Sql) => Promise<T>): Promise<T> {
