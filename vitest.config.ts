@@ -12,16 +12,23 @@ const withoutService = [
 export default defineConfig({
   test: {
     pool: "forks",
-    // Many tests wait for processes, sockets and disks: two files at once fill two cores.
-    maxWorkers: 2,
+    // Many tests wait for processes, sockets, disks and time-outs: three files at once fill two cores.
+    maxWorkers: 3,
     testTimeout: 60_000,
     hookTimeout: 120_000,
     reporters: ["default", ["json", { outputFile: "var/test-report.json" }]],
     projects: [
-      { extends: true, test: { name: "pure", include: withoutService } },
+      // They change nothing outside of themselves, so that they may share a process and what it has loaded.
+      { extends: true, test: { name: "pure", include: withoutService, isolate: false } },
       {
         extends: true,
-        test: { name: "service", include: ["test/**/*.test.ts"], exclude: withoutService, globalSetup: ["test/support/global.ts"] },
+        test: {
+          name: "service",
+          isolate: false,
+          include: ["test/**/*.test.ts"],
+          exclude: withoutService,
+          globalSetup: ["test/support/global.ts"],
+        },
       },
     ],
   },
