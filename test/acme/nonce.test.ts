@@ -298,7 +298,7 @@ async function race({ a, b }: Pair, trials: number, how: "spend" | "spendAlone")
 
 describe("one nonce in 64 requests over two instances (AK-1, S-11, T-NET)", () => {
   test("that share statements: exactly one goes on", { timeout: 600_000 }, async () => {
-    const winners = await race(standing, rounds(250, 10_000), "spend");
+    const winners = await race(standing, rounds(500, 10_000), "spend");
     expect(winners.length).toBeGreaterThanOrEqual(500);
     expect(others(winners)).toEqual([]);
   });
