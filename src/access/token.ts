@@ -3,7 +3,8 @@ import { LRUCache } from "lru-cache";
 import { appendAudit } from "../audit/append.ts";
 import { auditRow, type AuditWorld } from "../audit/entry.ts";
 import type { Database, Tx } from "../database/connect.ts";
-import { formatCursor, parseCursor } from "../database/cursor.ts";
+import { pageOf, parseCursor } from "../database/cursor.ts";
+import { wholeSeconds } from "../database/whole-seconds.ts";
 import { Fault } from "../fault.ts";
 import type { Random } from "../ports/random.ts";
 import { openDenials, type RecordDenial } from "./denials.ts";
@@ -188,11 +189,9 @@ function refusalOf(principal: Principal, grant: Grant, latest: Date | undefined)
 async function listTokens({ database }: AccessWorld, { namespace }: Principal, { limit, cursor }: TokenPage) {
   const position = cursor === undefined ? undefined : parseCursor(cursor);
   const after = position && { createdAt: position.time, id: uuid(position.id) };
-  // One more than is shown tells whether there is a next page.
   const found = await database.transact((tx) => readTokens(tx, namespace, { limit: limit + 1, ...(after && { after }) }));
-  const tokens = found.slice(0, limit);
-  const last = found.length > limit ? tokens.at(-1) : undefined;
-  return { tokens, ...(last && { nextCursor: formatCursor({ time: last.createdAt, id: octets(last.id) }) }) };
+  const { rows: tokens, next } = pageOf(found, limit, ({ createdAt, id }) => ({ time: createdAt, id: octets(id) }));
+  return { tokens, ...next };
 }
 
 async function revokeToken(
@@ -238,10 +237,6 @@ function uuid(bytes: Uint8Array): string {
 
 function octets(id: string): Uint8Array {
   return Buffer.from(id.replaceAll("-", ""), "hex");
-}
-
-function wholeSeconds(time: Date): Date {
-  return new Date(Math.floor(time.getTime() / 1000) * 1000);
 }
 
 function seconds(time: Date): string {

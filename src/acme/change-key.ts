@@ -1,6 +1,7 @@
 import { appendAudit } from "../audit/append.ts";
 import { reserveAccountKey } from "../ca/reserved-key-store.ts";
 import { violatedConstraint } from "../database/sqlstate.ts";
+import { wholeSeconds } from "../database/whole-seconds.ts";
 import { Fault } from "../fault.ts";
 import { isJsonObject, type Json, type JsonObject, readJson } from "../jose/json.ts";
 import { type AccountKey, parseJwk, refusePrimeModulus, storedKey } from "../jose/jwk.ts";
@@ -8,7 +9,6 @@ import { type Jws, jwsFromJson, verifyJws } from "../jose/jws.ts";
 import { type Account, accountAudit } from "./account.ts";
 import { readAccountByKey, recordKeyChange } from "./account-store.ts";
 import type { Acme } from "./acme.ts";
-import { wholeSeconds } from "./time.ts";
 
 /** A keyChange request, its outer signature verified with the account's key. */
 export type KeyChangeRequest = {

@@ -2,7 +2,8 @@ import { appendAudit } from "../audit/append.ts";
 import { auditRow } from "../audit/entry.ts";
 import { contains, parseNamespace } from "../access/namespace.ts";
 import type { Principal } from "../access/principal.ts";
-import { formatCursor, parseCursor } from "../database/cursor.ts";
+import { pageOf, parseCursor } from "../database/cursor.ts";
+import { wholeSeconds } from "../database/whole-seconds.ts";
 import { Fault } from "../fault.ts";
 import { encodeBase64url } from "../jose/base64url.ts";
 import { isJsonObject, type JsonObject, readJson } from "../jose/json.ts";
@@ -19,7 +20,6 @@ import {
   recordExternalAccountKeyRevocation,
 } from "./external-account-store.ts";
 import { parseNamePattern, parseRange } from "./identifier-policy.ts";
-import { wholeSeconds } from "./time.ts";
 
 /** A binding that holds: whose accounts it makes, and the JWS, its three members as they were sent. */
 export type ExternalAccount = { readonly id: string; readonly namespace: string; readonly binding: JsonObject };
@@ -174,9 +174,8 @@ export async function listExternalAccountKeys(
   const position = cursor === undefined ? undefined : parseCursor(cursor);
   const after = position && { createdAt: position.time, id: encodeBase64url(position.id) };
   const found = await acme.database.read((sql) => listExternalAccountKeyRows(sql, { namespace, limit: limit + 1, after }));
-  const keys = found.slice(0, limit);
-  const last = found.length > limit ? keys.at(-1) : undefined;
-  return { keys, ...(last && { nextCursor: formatCursor({ time: last.createdAt, id: Buffer.from(last.id, "base64url") }) }) };
+  const { rows: keys, next } = pageOf(found, limit, ({ createdAt, id }) => ({ time: createdAt, id: Buffer.from(id, "base64url") }));
+  return { keys, ...next };
 }
 
 function keyAudit(

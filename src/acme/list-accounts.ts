@@ -1,5 +1,5 @@
 import { contains } from "../access/namespace.ts";
-import { formatCursor, parseCursor } from "../database/cursor.ts";
+import { pageOf, parseCursor } from "../database/cursor.ts";
 import { encodeBase64url } from "../jose/base64url.ts";
 import type { Account } from "./account.ts";
 import { listAccountRows, readAccount } from "./account-store.ts";
@@ -17,9 +17,8 @@ export async function listAccounts(
   const position = cursor === undefined ? undefined : parseCursor(cursor);
   const after = position && { createdAt: position.time, id: encodeBase64url(position.id) };
   const found = await database.read((sql) => listAccountRows(sql, { namespace, limit: limit + 1, after }));
-  const accounts = found.slice(0, limit);
-  const last = found.length > limit ? accounts.at(-1) : undefined;
-  return { accounts, ...(last && { nextCursor: formatCursor({ time: last.createdAt, id: Buffer.from(last.id, "base64url") }) }) };
+  const { rows: accounts, next } = pageOf(found, limit, ({ createdAt, id }) => ({ time: createdAt, id: Buffer.from(id, "base64url") }));
+  return { accounts, ...next };
 }
 
 /** The account of this id, if it lies in `namespace` or within it. */

@@ -1,5 +1,6 @@
 import { appendAudit } from "../audit/append.ts";
 import { reserveAccountKey } from "../ca/reserved-key-store.ts";
+import { wholeSeconds } from "../database/whole-seconds.ts";
 import { Fault } from "../fault.ts";
 import type { AccountKey } from "../jose/jwk.ts";
 import { refusePrimeModulus } from "../jose/jwk.ts";
@@ -12,7 +13,6 @@ import type { Directory } from "./directory.ts";
 import { bindingOf, refusedBinding } from "./external-account.ts";
 import { useExternalAccountKey } from "./external-account-store.ts";
 import { takeOne } from "./rate.ts";
-import { wholeSeconds } from "./time.ts";
 
 /** What a newAccount request brings, its signature verified with `key`. */
 export type NewAccountRequest = {

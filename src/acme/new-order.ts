@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { coversOwnHost, requestIdentity } from "../ca/issue.ts";
+import { wholeSeconds } from "../database/whole-seconds.ts";
 import { Fault } from "../fault.ts";
 import { encodeBase64url } from "../jose/base64url.ts";
 import type { Json, JsonObject } from "../jose/json.ts";
@@ -14,7 +15,6 @@ import { type AuthorizationRow, hasReplacement, type OrderRow, readOrderRow, typ
 import type { Identifier } from "./problem.ts";
 import { type Limited, requireOne, takeOne } from "./rate.ts";
 import { judgeReplacement } from "./replacement.ts";
-import { wholeSeconds } from "./time.ts";
 
 const dayMs = 86_400_000;
 const orderLifeMs = 7 * dayMs;

@@ -1,5 +1,5 @@
 import { contains } from "../access/namespace.ts";
-import { formatCursor, parseCursor } from "../database/cursor.ts";
+import { pageOf, parseCursor } from "../database/cursor.ts";
 import { search } from "../database/search.ts";
 import { encodeBase64url } from "../jose/base64url.ts";
 import type { Account } from "./account.ts";
@@ -46,9 +46,8 @@ export async function listOrders(
   if (account !== undefined && !(await mayRead(database, namespace, account))) return { orders: [] };
   const scope = account === undefined ? { namespace } : { account };
   const found = await search(database, (sql) => listOrderRows(sql, scope, { limit: limit + 1, after, now: clock.now() }));
-  const orders = found.slice(0, limit);
-  const last = found.length > limit ? orders.at(-1) : undefined;
-  return { orders, ...(last && { nextCursor: formatCursor({ time: last.createdAt, id: Buffer.from(last.id, "base64url") }) }) };
+  const { rows: orders, next } = pageOf(found, limit, ({ createdAt, id }) => ({ time: createdAt, id: Buffer.from(id, "base64url") }));
+  return { orders, ...next };
 }
 
 /** The order of this id, if its account lies in `namespace` or within it. */

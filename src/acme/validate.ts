@@ -1,6 +1,7 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { type AuditRow, auditRow } from "../audit/entry.ts";
 import type { Sql } from "../database/connection.ts";
+import { wholeSeconds } from "../database/whole-seconds.ts";
 import { Fault } from "../fault.ts";
 import type { Evidence } from "../ports/validator.ts";
 import { principalOf } from "./account.ts";
@@ -13,7 +14,6 @@ import { http01 } from "./http-01.ts";
 import type { Problem } from "./problem.ts";
 import { takeOne } from "./rate.ts";
 import { tlsAlpn01 } from "./tls-alpn-01.ts";
-import { wholeSeconds } from "./time.ts";
 import { maxOfAccount } from "./validation-places.ts";
 
 const kinds: Readonly<Record<ChallengeType, ChallengeKind>> = { "http-01": http01, "dns-01": dns01, "tls-alpn-01": tlsAlpn01 };

@@ -1,6 +1,6 @@
 import { setImmediate } from "node:timers/promises";
 import { contains } from "../access/namespace.ts";
-import { formatCursor, parseCursor } from "../database/cursor.ts";
+import { pageOf, parseCursor } from "../database/cursor.ts";
 import { search } from "../database/search.ts";
 import { Fault } from "../fault.ts";
 import type { KeyAlgorithm } from "../pki/algorithm.ts";
@@ -115,16 +115,11 @@ export async function listCertificates(
     ...(notAfterBefore && { notAfterBefore }),
     ...(cursor !== undefined && { after: positionOf(cursor) }),
   };
-  // One more than is shown tells whether there is a next page.
   const found = await search(ca.database, (sql) =>
     listCertificateRecords(sql, { namespace, now: ca.clock.now(), limit: limit + 1 }, filter),
   );
-  const rows = found.slice(0, limit);
-  const last = found.length > limit ? rows.at(-1) : undefined;
-  return {
-    certificates: await showInTurns(ca, rows),
-    ...(last && { nextCursor: formatCursor({ time: last.recordedAt, id: last.serial }) }),
-  };
+  const { rows, next } = pageOf(found, limit, ({ recordedAt, serial: id }) => ({ time: recordedAt, id }));
+  return { certificates: await showInTurns(ca, rows), ...next };
 }
 
 /** So many certificates are parsed before others have their turn of the event loop: a page of 1,000 must not hold up signatures. */

@@ -1,6 +1,7 @@
 import { appendAudit } from "../audit/append.ts";
 import { auditRow } from "../audit/entry.ts";
 import type { Tx } from "../database/connect.ts";
+import { wholeSeconds } from "../database/whole-seconds.ts";
 import type { Ca } from "./ca.ts";
 import { blockKey, listBlockedKeysInUse } from "./reserved-key-store.ts";
 import { recordRevocation, recordRevocationsOfKey, type RevokedCertificate } from "./revocation-store.ts";
@@ -31,7 +32,7 @@ export type RevocationRequest = {
  */
 export async function revoke(ca: Ca, request: RevocationRequest): Promise<boolean> {
   const { authority, serial, reason, provenKey } = request;
-  const revokedAt = thisSecond(ca);
+  const revokedAt = wholeSeconds(ca.clock.now());
   const { revoked, others } = await ca.database.transact(async (tx) => {
     // The key before any certificate: of those who revoke certificates of one key, each waits for the one before and for nobody else.
     const blocked = reason === keyCompromise && provenKey !== undefined ? await blockKey(tx, provenKey, revokedAt) : false;
@@ -56,7 +57,7 @@ export async function revoke(ca: Ca, request: RevocationRequest): Promise<boolea
 export async function revokeBlocked(ca: Ca): Promise<number> {
   let count = 0;
   for (const spkiSha256 of await ca.database.read((sql) => listBlockedKeysInUse(sql, ca.clock.now(), batch))) {
-    const revokedAt = thisSecond(ca);
+    const revokedAt = wholeSeconds(ca.clock.now());
     const revoked = await ca.database.transact(async (tx) => {
       await blockKey(tx, spkiSha256, revokedAt);
       return await revokeOfKey(ca, tx, spkiSha256, { principal: "system", revokedAt });
@@ -94,8 +95,4 @@ async function record(
 
 function tell(ca: Ca, { authority, serial }: Pick<RevokedCertificate, "authority" | "serial">, reason: number): void {
   ca.events.tell("info", "certificate.revoked", { authority, serial, reason });
-}
-
-function thisSecond({ clock }: Ca): Date {
-  return new Date(Math.floor(clock.now().getTime() / 1000) * 1000);
 }

@@ -2,6 +2,7 @@ import { setTimeout as pause } from "node:timers/promises";
 
 import { appendAudit } from "../audit/append.ts";
 import { auditRow } from "../audit/entry.ts";
+import { wholeSeconds } from "../database/whole-seconds.ts";
 import { Fault } from "../fault.ts";
 import { spkiSha256 } from "../pki/algorithm.ts";
 import type { KeyAlgorithm } from "../pki/algorithm.ts";
@@ -179,8 +180,4 @@ function uuid({ random }: Custody): string {
 
 function sameMembers(left: readonly Purpose[], right: readonly Purpose[]): boolean {
   return left.length === right.length && left.every((purpose) => right.includes(purpose));
-}
-
-function wholeSeconds(time: Date): Date {
-  return new Date(Math.floor(time.getTime() / 1000) * 1000);
 }

@@ -7,8 +7,18 @@ type Position = {
   readonly id: Uint8Array;
 };
 
+/** A page of a list, with the cursor of the next one where there may be one. */
+export type Page<Row> = { readonly rows: readonly Row[]; readonly next: { readonly nextCursor?: string } };
+
+/** The page that `found` begins with: one row more than is shown was asked for, and tells whether there is a next page. */
+export function pageOf<Row>(found: readonly Row[], limit: number, positionOf: (row: Row) => Position): Page<Row> {
+  const rows = found.slice(0, limit);
+  const last = found.length > limit ? rows.at(-1) : undefined;
+  return { rows, next: last ? { nextCursor: formatCursor(positionOf(last)) } : {} };
+}
+
 /** The text by which a client asks for what stands behind this row: rows that are recorded meanwhile shift nothing. */
-export function formatCursor({ time, id }: Position): string {
+function formatCursor({ time, id }: Position): string {
   const octets = Buffer.alloc(8 + 16);
   octets.writeBigUInt64BE(BigInt(time.getTime()));
   octets.set(id, 8);
