@@ -11,6 +11,7 @@ import { validateDue } from "../../src/acme/validate.ts";
 import { Fault } from "../../src/fault.ts";
 import { parseJwk } from "../../src/jose/jwk.ts";
 import type { Json } from "../../src/jose/json.ts";
+import type { HttpAnswer, Outcome } from "../../src/ports/validator.ts";
 import { signingKey } from "../support/acme-client.ts";
 import { type AcmeGround, acmeGround, asking, standing, validated } from "../support/acme-world.ts";
 import { httpAnswer, noAnswer, txtAnswer } from "../support/validator.ts";
@@ -53,6 +54,18 @@ async function pending(): Promise<Pending> {
 
 const answerRightly = () => {
   ground.validator.script.http = ({ path }) => httpAnswer(`${path?.split("/").at(-1) ?? ""}.${account.key.thumbprint}`);
+};
+/** Keeps every answer back until the returned function is called, which waits for what then ends. Places of an account are few. */
+const holdAnswers = (answer: () => Outcome<HttpAnswer>) => {
+  const held = Promise.withResolvers<void>();
+  const late = async () => (await held.promise, answer());
+  ground.validator.script.http = late;
+  ground.validator.script.txt = async () => (await held.promise, noAnswer("dns"));
+  ground.validator.script.tlsAlpn = async () => (await held.promise, noAnswer("tls"));
+  return async () => {
+    held.resolve();
+    await validated(ground.acme, ground.other);
+  };
 };
 /** What was asked about the order's name. */
 const askedOf = ({ order }: Pick<Pending, "order">) => {
@@ -141,39 +154,36 @@ describe("a response", () => {
   });
 
   test("while a sibling is processing is malformed; of all three at once one begins (AO-35)", async () => {
-    const held = Promise.withResolvers<void>();
-    ground.validator.script.http = async () => (await held.promise, noAnswer("connection"));
-    ground.validator.script.txt = async () => (await held.promise, noAnswer("dns"));
-    ground.validator.script.tlsAlpn = async () => (await held.promise, noAnswer("tls"));
     for (let round = 0; round < 10; round += 1) {
       const one = await pending();
-      const outcomes = await Promise.allSettled(
-        one.challenges.map(({ id }, index) => respond(index === 1 ? ground.other : ground.acme, account, id)),
-      );
-      expect(outcomes.map(({ status }) => status).toSorted()).toEqual(["fulfilled", "rejected", "rejected"]);
-      for (const outcome of outcomes) if (outcome.status === "rejected") expect(outcome.reason).toMatchObject({ code: "malformed" });
-      expect(askedOf(one)).toHaveLength(1);
+      const release = holdAnswers(() => noAnswer("connection"));
+      try {
+        const outcomes = await Promise.allSettled(
+          one.challenges.map(({ id }, index) => respond(index === 1 ? ground.other : ground.acme, account, id)),
+        );
+        expect(outcomes.map(({ status }) => status).toSorted()).toEqual(["fulfilled", "rejected", "rejected"]);
+        for (const outcome of outcomes) if (outcome.status === "rejected") expect(outcome.reason).toMatchObject({ code: "malformed" });
+        expect(askedOf(one)).toHaveLength(1);
+      } finally {
+        await release();
+      }
     }
-    held.resolve();
-    await validated(ground.acme, ground.other);
   });
 
   test("50 to one challenge at once over two instances put one question (AK-3)", async () => {
-    const held = Promise.withResolvers<void>();
-    ground.validator.script.http = async ({ path }) => {
-      await held.promise;
-      return httpAnswer(`${path?.split("/").at(-1) ?? ""}.${account.key.thumbprint}`);
-    };
     for (let round = 0; round < 4; round += 1) {
       const one = await pending();
-      const answers = await Promise.all(
-        Array.from({ length: 50 }, (_, index) => respond(index % 2 === 0 ? ground.acme : ground.other, account, one.http.id)),
-      );
-      expect(new Set(answers.map((answer) => answer?.challenge.status))).toEqual(new Set(["processing"]));
-      expect(askedOf(one)).toHaveLength(1);
+      const release = holdAnswers(() => httpAnswer(`${one.http.token}.${account.key.thumbprint}`));
+      try {
+        const answers = await Promise.all(
+          Array.from({ length: 50 }, (_, index) => respond(index % 2 === 0 ? ground.acme : ground.other, account, one.http.id)),
+        );
+        expect(new Set(answers.map((answer) => answer?.challenge.status))).toEqual(new Set(["processing"]));
+        expect(askedOf(one)).toHaveLength(1);
+      } finally {
+        await release();
+      }
     }
-    held.resolve();
-    await validated(ground.acme, ground.other);
   });
 
   test("fixes the key authorization: a key change before it asks for the new thumbprint, one after it changes nothing (AO-42)", async () => {
