@@ -25,6 +25,14 @@ export function encode(identifier: number, ...parts: readonly Uint8Array[]): Der
   return bytes;
 }
 
+/** Identifier and length octets of a value whose content is written elsewhere: `length` below 2^32. @see X.690 §10.1 */
+export function encodeHead(identifier: number, length: number): Der {
+  if (length < 0x80) return Uint8Array.of(identifier, length);
+  const octets = [length >>> 24, (length >>> 16) & 0xff, (length >>> 8) & 0xff, length & 0xff];
+  const significant = octets.slice(octets.findIndex((octet) => octet !== 0));
+  return Uint8Array.of(identifier, 0x80 | significant.length, ...significant);
+}
+
 /** SEQUENCE of these fields, in this order. */
 export function sequence(...fields: readonly Uint8Array[]): Der {
   return encode(tag.sequence, ...fields);
@@ -122,6 +130,18 @@ export function time(date: Date): Der {
     throw new Fault("internal", `${String(date.getTime())} ms is no time of a certificate`);
   const digits = date.toISOString().replace(/[-:T]|\.000/g, "");
   return year < 2050 ? encode(tag.utcTime, encoder.encode(digits.slice(2))) : encode(tag.generalizedTime, encoder.encode(digits));
+}
+
+/**
+ * GeneralizedTime of any year, as OCSP has it: in UTC, whole seconds.
+ * @throws Fault `internal` for years above 9999 and for fractions of a second.
+ * @see RFC 6960 §4.2.2.1; RFC 9919 §3.2.4
+ */
+export function generalizedTime(date: Date): Der {
+  const year = date.getUTCFullYear();
+  if (!(year >= 0 && year <= 9999) || date.getTime() % 1000 !== 0)
+    throw new Fault("internal", `${String(date.getTime())} ms is no GeneralizedTime of whole seconds`);
+  return encode(tag.generalizedTime, encoder.encode(date.toISOString().replace(/[-:T]|\.000/g, "")));
 }
 
 const encoder = new TextEncoder();
