@@ -42,6 +42,7 @@ import { type ServiceCertificate, serviceCertificate } from "./jobs/service-cert
 import { type Cidr, ownAddresses, parseCidr } from "./net/egress.ts";
 import { openValidator } from "./net/validator-client.ts";
 import { canonicalIpAddress, type GeneralName } from "./pki/general-name.ts";
+import { ocspError } from "./pki/ocsp.ts";
 import { builtInProfiles } from "./pki/profile.ts";
 import type { Hsm } from "./ports/hsm.ts";
 import type { Validator } from "./ports/validator.ts";
@@ -198,6 +199,9 @@ function openDoors(
     listCertificates: (namespace, query) => listCertificates(ca, namespace, query),
     profiles: () => builtInProfiles,
     authorities: () => [...ca.authorities.values()],
+    clock: ca.clock,
+    // TODO(#5): the responder's answer.
+    ocsp: () => Promise.resolve({ response: ocspError.tryLater }),
     createToken: access.createToken,
     listTokens: access.listTokens,
     revokeToken: access.revokeToken,

@@ -11,7 +11,9 @@ import type { Grant } from "../access/token.ts";
 import type { Authority } from "../ca/authority.ts";
 import type { CertificateQuery, IssuedCertificate } from "../ca/certificates.ts";
 import type { Issued, IssueRequest } from "../ca/issue.ts";
+import type { OcspAnswer } from "../ca/kept-answer.ts";
 import type { Profile } from "../pki/profile.ts";
+import type { Clock } from "../ports/clock.ts";
 import type { Events } from "../ports/events.ts";
 import type { Random } from "../ports/random.ts";
 import type { RejectsNonce } from "./acme/reject-nonces.ts";
@@ -96,8 +98,15 @@ export type AcmeDoors = Pick<RestDoors, "events"> & {
   readonly rejectsNonce: RejectsNonce;
 };
 
-/** What the status listener needs: memory only, so that it answers while database and HSM are away. */
-export type StatusDoors = Pick<RestDoors, "authorities">;
+/** What the status listener needs: from memory wherever it can be, so that it answers while database and HSM are away. */
+export type StatusDoors = Pick<RestDoors, "authorities"> & {
+  readonly clock: Clock;
+  /**
+   * The answer to an OCSPRequest at the responder of an authority, which is one of `authorities`.
+   * @throws Fault `malformed` when it is none; `hsmUnavailable`, `databaseUnavailable` or `busy` when there is no answer to be had now.
+   */
+  readonly ocsp: (slug: string, request: Uint8Array) => Promise<OcspAnswer>;
+};
 
 /** What the ops listener needs. */
 export type OpsDoors = {

@@ -62,6 +62,14 @@ export const oid = {
   ocspNoCheck: "1.3.6.1.5.5.7.48.1.5",
   precertificatePoison: "1.3.6.1.4.1.11129.2.4.3",
 
+  // Hashes of a CertID (RFC 3279 §2.1, RFC 5754 §2.2)
+  sha1: "1.3.14.3.2.26",
+  sha256: "2.16.840.1.101.3.4.2.1",
+
+  // OCSP (RFC 6960 §4.2.1, §4.4.1)
+  ocspBasic: "1.3.6.1.5.5.7.48.1.1",
+  ocspNonce: "1.3.6.1.5.5.7.48.1.2",
+
   // Access methods (RFC 5280 §4.2.2.1)
   ocsp: "1.3.6.1.5.5.7.48.1",
   caIssuers: "1.3.6.1.5.5.7.48.2",

@@ -1,0 +1,23 @@
+/** What a responder answers to one request. */
+export type OcspAnswer = {
+  /** DER OCSPResponse; an error response is unsigned and 5 octets long. */
+  readonly response: Uint8Array;
+  /** Where the same request is answered with the same response for a while: not an error, and without a nonce. */
+  readonly kept?: KeptAnswer;
+};
+
+/**
+ * A signed response that is given to whoever asks the same until it is superseded. One record lives as long as the answer: whoever keeps it
+ * looks at `current` each time.
+ */
+export type KeptAnswer = {
+  /** DER OCSPResponse. */
+  readonly response: Uint8Array;
+  /** As they stand in the response, which says the same of each of its certificates. */
+  readonly thisUpdate: Date;
+  readonly nextUpdate: Date;
+  /** When another is to be made, before `nextUpdate`: no cache keeps this one longer. */
+  readonly refreshAt: Date;
+  /** Turns false for good, by its maker alone, once the status is another or a newer answer is there. */
+  current: boolean;
+};
