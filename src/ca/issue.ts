@@ -78,7 +78,7 @@ export async function issueFrom(ca: Ca, authority: SigningAuthority, request: Is
 
   const { intent, plan } = prepare(ca, authority, frozen, request, validity);
   const recorded = await watched(ca, intent, request, ca.recordIntent(intent));
-  if (recorded === "conflict") return { certificate: await repeat(ca, authority, intent), repeated: true };
+  if (recorded === "conflict") return { certificate: await repeat(ca, authority, { intent, door: request.door }), repeated: true };
   const finishing = finish(ca, authority, frozen.profile, { ...intent, plan, publicKey: request.publicKey });
   return { certificate: await watched(ca, intent, request, finishing), repeated: false };
 }

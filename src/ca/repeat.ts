@@ -6,6 +6,7 @@ import type { SigningAuthority } from "./authority.ts";
 import type { Ca } from "./ca.ts";
 import { type IssuedCertificate, readCertificateOfRequest } from "./certificates.ts";
 import { finish, isFresh, relint } from "./finish.ts";
+import type { Door } from "./issue.ts";
 
 /**
  * The certificate of the request that `intent` could not be recorded for, because an earlier attempt of it stands; one that is open and that
@@ -14,7 +15,11 @@ import { finish, isFresh, relint } from "./finish.ts";
  * @throws Fault `idempotencyMismatch`: what stands is another request
  * @throws Fault `busy`: the attempt is being settled
  */
-export async function repeat(ca: Ca, authority: SigningAuthority, intent: IntentRow): Promise<IssuedCertificate> {
+export async function repeat(
+  ca: Ca,
+  authority: SigningAuthority,
+  { intent, door }: { readonly intent: IntentRow; readonly door: Door },
+): Promise<IssuedCertificate> {
   const standing = await ca.database.read((sql) => readAttempt(sql, intent.requestId));
   if (!standing) {
     if (await ca.database.read((sql) => isReserved(sql, intent.spkiSha256))) {
@@ -25,7 +30,7 @@ export async function repeat(ca: Ca, authority: SigningAuthority, intent: Intent
   if (!Buffer.from(standing.requestHash).equals(intent.requestHash)) {
     throw new Fault("idempotencyMismatch", "this Idempotency-Key stands for a request with another body");
   }
-  const attempt = standing.ended ? standing : await awaitEnd(ca, standing);
+  const attempt = standing.ended ? standing : await awaitEnd(ca, standing, door);
   ca.events.tell("debug", "certificate.repeated", { authority: attempt.authority });
   if (attempt.certificate) return await readCertificateOfRequest(ca, attempt.requestId);
   if (attempt.ended)
@@ -43,14 +48,31 @@ export async function repeat(ca: Ca, authority: SigningAuthority, intent: Intent
 
 /** How long an attempt that another instance opened is left to it before its bytes are signed here as well. */
 const elsewhereMs = 1_000;
+/**
+ * The age up to which an attempt of an order is left to it: beyond the deadline of a signature, so that a slow token signs once. Its clients
+ * look at the order meanwhile; callers of other doors wait for this answer.
+ */
+const orderElsewhereMs = 6_000;
+/** The longest time between two looks. */
+const lookMs = 500;
 
 /** The attempt once it has ended; still open when nobody here is at work on it and nobody elsewhere has ended it in time. */
-async function awaitEnd(ca: Ca, attempt: AttemptRow): Promise<AttemptRow> {
+async function awaitEnd(ca: Ca, attempt: AttemptRow, door: Door): Promise<AttemptRow> {
   await ca.finishing.get(Buffer.from(attempt.serial).toString("hex"));
+  const patienceMs = patienceFor(ca, attempt, door);
   let current = attempt;
-  for (let waitedMs = 0; !current.ended && waitedMs < elsewhereMs; waitedMs += 50) {
-    if (waitedMs > 0) await wait(50);
+  for (let waitedMs = 0; !current.ended && waitedMs < patienceMs;) {
+    const pauseMs = Math.min(Math.max(50, waitedMs / 2), lookMs, patienceMs - waitedMs);
+    if (waitedMs > 0) await wait(pauseMs);
+    waitedMs += pauseMs;
     current = (await ca.database.read((sql) => readAttempt(sql, attempt.requestId))) ?? current;
   }
   return current;
+}
+
+function patienceFor({ clock, unfinished }: Ca, { serial, createdAt }: AttemptRow, door: Door): number {
+  // What this instance opened itself and is not at work on, nobody else is either.
+  if (door !== "acme" || unfinished.has(Buffer.from(serial).toString("hex"))) return elsewhereMs;
+  const ageMs = clock.now().getTime() - createdAt.getTime();
+  return Math.min(Math.max(elsewhereMs, orderElsewhereMs - ageMs), orderElsewhereMs);
 }

@@ -1,4 +1,5 @@
 import { createHmac } from "node:crypto";
+import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { finalize } from "../../src/acme/finalize.ts";
 import { readAccount } from "../../src/acme/account-store.ts";
@@ -19,10 +20,15 @@ const runs = Array.from({ length: rounds(1, 200) }, (_, index) => index + 1);
 
 let fleet: Fleet;
 let signatures = 0;
+const signing = { takesMs: 0 };
 const gate = gateBefore(/insert into issuance/);
 
 beforeAll(async () => {
-  const { hsm } = failpoints((point) => void (point === "sign:before" && (signatures += 1)));
+  const { hsm } = failpoints(async (point) => {
+    if (point !== "sign:before") return;
+    signatures += 1;
+    await pause(signing.takesMs);
+  });
   fleet = await startFleet({ overrides: { hsm, database: gate.database } });
 });
 afterAll(() => fleet[Symbol.asyncDispose]());
@@ -103,6 +109,22 @@ describe(`${racers} requests at once over two instances on one database`, () => 
       expect(stands).toHaveLength(1);
     },
   );
+
+  test("to finalize one order at a token that takes longer than a second: one signature (AK-2)", async () => {
+    const by = await registered();
+    const order = await ready(by);
+    const csr = await certificateRequest([order.name]);
+    const before = signatures;
+    signing.takesMs = 2_000;
+    try {
+      const answers = await together(racers, () => ({ by, url: order.finalize, payload: { csr } }));
+      expect(tally(answers)).toEqual({ "200": 1, "403 orderNotReady": racers - 1 });
+    } finally {
+      signing.takesMs = 0;
+    }
+    expect((await by.post(order.url, "")).json["status"]).toBe("valid");
+    expect(signatures - before).toBe(1);
+  });
 
   test.for(runs)("to respond to one challenge: one validation (AK-3, T-NET, run %i)", async () => {
     const by = await registered();
