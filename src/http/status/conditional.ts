@@ -1,0 +1,39 @@
+import type { IncomingMessage } from "node:http";
+import { parseHttpDate } from "../http-date.ts";
+import { type PlainAnswer, text } from "../plain.ts";
+
+/** What the preconditions of a request are held against. */
+export type Validators = {
+  /** A strong entity tag, with its quotes. */
+  readonly entityTag: string;
+  readonly lastModified: Date;
+};
+
+/**
+ * What the preconditions of a GET or HEAD make of the whole answer: that itself, 304 for who has it, or 412 for who wants another one.
+ * @see RFC 9110 §13.2.2 for their order
+ */
+export function conditional({ headers }: Pick<IncomingMessage, "headers">, validators: Validators, whole: PlainAnswer): PlainAnswer {
+  const { entityTag } = validators;
+  const lastModified = Math.floor(validators.lastModified.getTime() / 1000) * 1000;
+  // A date that is none makes no condition (§13.1.3, §13.1.4).
+  const dateOf = (value: string | undefined) => (value === undefined ? undefined : parseHttpDate(value, lastModified));
+
+  const match = headers["if-match"];
+  const unmodifiedSince = match === undefined ? dateOf(headers["if-unmodified-since"]) : undefined;
+  const asExpected = match === undefined ? lastModified <= (unmodifiedSince ?? lastModified) : isAmong(entityTag, match, "strong");
+  if (!asExpected) return text(412, "What stands here is another than the one that the request was made for.");
+
+  const noneMatch = headers["if-none-match"];
+  const modifiedSince = noneMatch === undefined ? dateOf(headers["if-modified-since"]) : undefined;
+  const known =
+    noneMatch === undefined ? modifiedSince !== undefined && lastModified <= modifiedSince : isAmong(entityTag, noneMatch, "weak");
+  return known ? { ...whole, status: 304, body: "" } : whole;
+}
+
+/** Whether one of a list of tags is ours, which is strong: in the strong comparison one marked as weak is not (RFC 9110 §8.8.3.2). */
+function isAmong(entityTag: string, list: string, comparison: "strong" | "weak"): boolean {
+  if (list.trim() === "*") return true;
+  const tags = [...list.matchAll(/(W\/)?("[!#-~\x80-\xff]*")/g)];
+  return tags.some(([, weak, tag]) => tag === entityTag && (weak === undefined || comparison === "weak"));
+}
