@@ -11,10 +11,15 @@ export type ServiceFaultCode =
   | "unauthenticated"
   | "policyDenied"
   | "notFound"
-  // Issuance (ca)
+  // Issuance and revocation (ca)
   | "idempotencyMismatch"
   | "lifetimeOutOfRange"
   | "lintRefused"
+  // An administrator has halted issuance: it goes on when it is resumed
+  | "issuanceHalted"
+  | "alreadyRevoked"
+  | "badRevocationReason"
+  | "certificateExpired"
   // The world outside is away or full
   | "hsmUnavailable"
   | "databaseUnavailable"
@@ -43,8 +48,6 @@ export type AcmeFaultCode =
   | "compound"
   | "invalidProfile"
   | "orderNotReady"
-  | "alreadyRevoked"
-  | "badRevocationReason"
   | "alreadyReplaced"
   // Another account has this key already (RFC 8555 §7.3.5)
   | "keyInUse"

@@ -68,12 +68,14 @@ export type CertificateRecord = {
   readonly notBefore: Date;
   readonly notAfter: Date;
   readonly recordedAt: Date;
-  readonly revoked: boolean;
+  /** With the reason as a CRLReason (RFC 5280 §5.3.1); both null while it is not revoked. */
+  readonly revokedAt: Date | null;
+  readonly reason: number | null;
 };
 
 const certificateColumns = (sql: Sql) => sql`
   c.authority, c.serial, c.namespace, c.profile, c.certificate, c.spki_sha256 as "spkiSha256", c.not_before as "notBefore",
-  c.not_after as "notAfter", c.recorded_at as "recordedAt", r.serial is not null as revoked
+  c.not_after as "notAfter", c.recorded_at as "recordedAt", r.revoked_at as "revokedAt", r.reason
   from certificate c left join revocation r using (authority, serial)`;
 
 /** The certificates of this serial: one, unless two authorities drew the same. */

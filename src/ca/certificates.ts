@@ -5,6 +5,7 @@ import { search } from "../database/search.ts";
 import { Fault } from "../fault.ts";
 import type { KeyAlgorithm } from "../pki/algorithm.ts";
 import { parseCertificate } from "../pki/certificate.ts";
+import { type ReasonName, reasonName } from "../pki/crl-reason.ts";
 import { type GeneralName, reversedName } from "../pki/general-name.ts";
 import { readAttempt } from "./attempt-store.ts";
 import type { Ca } from "./ca.ts";
@@ -31,6 +32,8 @@ export type IssuedCertificate = {
   readonly notBefore: Date;
   readonly notAfter: Date;
   readonly status: "valid" | "revoked" | "expired";
+  /** Since when and why it is revoked, while `status` says so. */
+  readonly revocation?: { readonly revokedAt: Date; readonly reason: ReasonName };
   readonly keyAlgorithm: KeyAlgorithm;
   /** Lower-case hex. */
   readonly spkiSha256: string;
@@ -150,7 +153,8 @@ function show(ca: Ca, row: CertificateRecord): IssuedCertificate {
     names: parsed.names,
     notBefore: parsed.notBefore,
     notAfter: parsed.notAfter,
-    status: row.revoked ? "revoked" : parsed.notAfter < ca.clock.now() ? "expired" : "valid",
+    status: row.revokedAt ? "revoked" : parsed.notAfter < ca.clock.now() ? "expired" : "valid",
+    ...(row.revokedAt && { revocation: { revokedAt: row.revokedAt, reason: reasonName(row.reason ?? 0) ?? "unspecified" } }),
     keyAlgorithm: parsed.keyAlgorithm,
     spkiSha256: parsed.spkiSha256,
     certificate: row.certificate,

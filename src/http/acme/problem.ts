@@ -53,6 +53,9 @@ const meanings: Readonly<Record<ProblemCode, Meaning>> = {
   idempotencyMismatch: { type: "malformed", status: 400 },
   lifetimeOutOfRange: { type: "badCSR", status: 400 },
   lintRefused: { type: "badCSR", status: 400 },
+  // Never 4xx: the order stays as it is, and its client comes back.
+  issuanceHalted: { type: "serverInternal", status: 503, retryAfterSeconds: 60 },
+  certificateExpired: { type: "unauthorized", status: 403 },
   hsmUnavailable: { type: "serverInternal", status: 503, retryAfterSeconds: 5 },
   databaseUnavailable: { type: "serverInternal", status: 503, retryAfterSeconds: 5 },
   busy: { type: "serverInternal", status: 503, retryAfterSeconds: 2 },

@@ -146,6 +146,10 @@ function certificateWithoutChain({ serial, authority, profile, namespace, subjec
     notBefore: rfc3339(certificate.notBefore),
     notAfter: rfc3339(certificate.notAfter),
     status: certificate.status,
+    ...(certificate.revocation && {
+      revokedAt: rfc3339(certificate.revocation.revokedAt),
+      revocationReason: certificate.revocation.reason,
+    }),
     keyAlgorithm: certificate.keyAlgorithm,
     spkiSha256: certificate.spkiSha256,
   };

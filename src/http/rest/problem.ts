@@ -8,7 +8,7 @@ export type ProblemCode = ServiceFaultCode | DoorCode;
 
 /** What a code means to a client: its status, its title, and what to do about it. */
 type Meaning = {
-  readonly status: 400 | 401 | 403 | 404 | 405 | 406 | 408 | 413 | 415 | 422 | 431 | 500 | 501 | 503;
+  readonly status: 400 | 401 | 403 | 404 | 405 | 406 | 408 | 409 | 413 | 415 | 422 | 431 | 500 | 501 | 503;
   readonly title: string;
   readonly explanation: string;
   /** When asking again makes sense (RFC 9110 §10.2.3). */
@@ -64,6 +64,17 @@ const meanings: Readonly<Record<ProblemCode, Meaning>> = {
     title: "The request did not arrive in time",
     explanation: "Headers and body must arrive within seconds; the connection was closed.",
   },
+  alreadyRevoked: {
+    status: 409,
+    title: "The certificate is revoked already",
+    explanation:
+      "A revocation is for good, and its reason stands; keyCompromise alone takes the place of another one. With the Idempotency-Key of the request that revoked it, the answer is 200.",
+  },
+  certificateExpired: {
+    status: 409,
+    title: "The certificate has expired",
+    explanation: "Nobody accepts it any more, and no CRL would list it: there is nothing to revoke.",
+  },
   tooLarge: {
     status: 413,
     title: "The body is too large",
@@ -90,6 +101,11 @@ const meanings: Readonly<Record<ProblemCode, Meaning>> = {
     title: "The certificate would not pass lint",
     explanation: "What would have been signed breaks the rules that the member “rules” lists. Nothing was signed.",
   },
+  badRevocationReason: {
+    status: 422,
+    title: "The reason is not one that this may be revoked with",
+    explanation: "The detail lists the reasons that may be given, by their names in RFC 5280 §5.3.1.",
+  },
   headersTooLarge: {
     status: 431,
     title: "The header section is too large",
@@ -105,6 +121,13 @@ const meanings: Readonly<Record<ProblemCode, Meaning>> = {
     title: "The HSM cannot sign at the moment",
     explanation: "Retry-After says when to try again; with the same Idempotency-Key nothing is issued twice.",
     retryAfterSeconds: 5,
+  },
+  issuanceHalted: {
+    status: 503,
+    title: "Issuance is halted",
+    explanation:
+      "An administrator has halted it; the member “reason” says why. CRLs, OCSP and revocation go on. With the same Idempotency-Key nothing is issued twice once it is resumed.",
+    retryAfterSeconds: 60,
   },
   databaseUnavailable: {
     status: 503,
