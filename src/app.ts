@@ -9,6 +9,7 @@ import { examineOrder } from "./acme/examine-order.ts";
 import { createExternalAccountKey, listExternalAccountKeys, revokeExternalAccountKey } from "./acme/external-account.ts";
 import { acmeGuard } from "./acme/guard-store.ts";
 import { listAccounts, showAccount } from "./acme/list-accounts.ts";
+import { revokeAccount } from "./acme/revoke-account.ts";
 import { listOrders } from "./acme/read-order.ts";
 import { sweep } from "./acme/sweep.ts";
 import { validateDue } from "./acme/validate.ts";
@@ -43,7 +44,6 @@ import { type Cidr, ownAddresses, parseCidr } from "./net/egress.ts";
 import { openValidator } from "./net/validator-client.ts";
 import { canonicalIpAddress, type GeneralName } from "./pki/general-name.ts";
 import { ocspError } from "./pki/ocsp.ts";
-import { builtInProfiles } from "./pki/profile.ts";
 import type { Hsm } from "./ports/hsm.ts";
 import type { Validator } from "./ports/validator.ts";
 import { processIdentity } from "./process-identity.ts";
@@ -89,7 +89,7 @@ export async function build(config: Config, overrides: Overrides = {}): Promise<
     labels: { token: hsm.token },
     read: () => hsm.health().ageSeconds,
   });
-  const ca = await openCa({ ...world, hsm, authorities, ownHost: ownHost(config), guard });
+  const ca = await openCa({ ...world, hsm, authorities, ownHost: ownHost(config), guard, crlShards: config.crlShards });
   ca.timekeeper.compared(await database.clockSkewSeconds());
   const access = openAccess(world);
   const acme = await openAcme({
@@ -197,7 +197,7 @@ function openDoors(
     },
     readCertificate: (namespace, serial) => readCertificate(ca, namespace, serial),
     listCertificates: (namespace, query) => listCertificates(ca, namespace, query),
-    profiles: () => builtInProfiles,
+    profiles: () => [...ca.profiles.values()].map(({ profile }) => profile),
     authorities: () => [...ca.authorities.values()],
     clock: ca.clock,
     // TODO(#5): the responder's answer.
@@ -210,6 +210,7 @@ function openDoors(
     revokeExternalAccountKey: (principal, id, requestId) => revokeExternalAccountKey(acme, principal, id, requestId),
     listAcmeAccounts: (namespace, page) => listAccounts(acme, namespace, page),
     readAcmeAccount: (namespace, id) => showAccount(acme, namespace, id),
+    revokeAcmeAccount: (principal, request) => revokeAccount(acme, principal, request),
     listAcmeOrders: (namespace, query) => listOrders(acme, namespace, query),
     readAcmeOrder: (namespace, id) => examineOrder(acme, namespace, id),
     recordDenial: access.recordDenial,

@@ -49,6 +49,10 @@ export type Config = {
   readonly validationAllow: readonly string[];
   /** Prefixes (CIDR) under which this network's own NAT64 reaches IPv4 addresses, beside 64:ff9b::/96 (RFC 6052 §2.2). */
   readonly nat64Prefixes: readonly string[];
+  /** Where CRLs are kept as files, for this service and for any web server: the tree below `/crl/` of the status URL. */
+  readonly crlDir: string;
+  /** Into how many shards CRLs are divided, by the name of the profile; a profile that is not named has the full CRL in its certificates. */
+  readonly crlShards: Readonly<Record<string, number>>;
   /** YAML file with the ACME directories; undefined: one for an evaluation, none in production. */
   readonly acmeDirectories: string | undefined;
   /** For test suites of ACME clients: how many of a hundred good nonces are refused. */
@@ -76,6 +80,7 @@ function wholeNumber(minimum: number, maximum: number) {
 }
 
 const port = wholeNumber(0, 65_535);
+const shardCount = wholeNumber(1, 1024);
 const addressForm = "must be HOST:PORT, as 127.0.0.1:9443 or [::1]:9443";
 
 const address = z.string(addressForm).transform((text, context): Address => {
@@ -122,6 +127,26 @@ const prefixes = list(prefixesForm).refine(
   (items) => items.every((item) => /^[0-9a-fA-F:]+\/(32|40|48|56|64|96)$/.test(item)),
   prefixesForm,
 );
+const shardsForm = "must be none, or profiles with the number of their shards, 1 to 1024: mtls=16,server=8";
+/** The text of the environment, or a mapping of the YAML file. */
+const crlShards = z.union([z.string(), z.record(z.string(), z.union([z.string(), z.number()]))], shardsForm).transform((given, context) => {
+  const pairs =
+    typeof given !== "string"
+      ? Object.entries(given).map(([name, count]) => [name, String(count)])
+      : given === "" || given === "none"
+        ? []
+        : given.split(",").map((pair) => pair.trim().split("="));
+  const shards = new Map<string, number>();
+  for (const [name = "", count = "", ...rest] of pairs) {
+    const parsed = shardCount.safeParse(count);
+    if (rest.length > 0 || !/^[a-z0-9]+(-[a-z0-9]+)*$/.test(name) || shards.has(name) || !parsed.success) {
+      context.addIssue({ code: "custom", message: shardsForm });
+      return z.NEVER;
+    }
+    shards.set(name, parsed.data);
+  }
+  return Object.freeze(Object.fromEntries(shards));
+});
 const yesOrNoForm = "must be true or false";
 const yesOrNo = z.enum(["true", "false"], yesOrNoForm).transform((text) => text === "true");
 const environment = z.enum(["production", "evaluation"], "must be production or evaluation");
@@ -179,6 +204,8 @@ const options: readonly Option[] = [
     fallback: (_, { env }) => (env === "evaluation" ? "127.0.0.0/8,::1/128" : "none"),
   },
   { key: "nat64Prefixes", variable: "CHANCERY_NAT64_PREFIXES", schema: prefixes, fallback: () => "none" },
+  { key: "crlDir", variable: "CHANCERY_CRL_DIR", schema: path, fallback: (dataDir) => join(dataDir, "crl") },
+  { key: "crlShards", variable: "CHANCERY_CRL_SHARDS", schema: crlShards, fallback: () => "none" },
   { key: "acmeDirectories", variable: "CHANCERY_ACME_DIRECTORIES", schema: path },
   {
     key: "testNonceRejectPercent",
@@ -204,6 +231,7 @@ const paths: ReadonlySet<keyof Config> = new Set([
   "pkcs11PinFile",
   "pkcs11RootPinFile",
   "acmeDirectories",
+  "crlDir",
 ]);
 
 /** Read by the command line, not by the service; known so that they are not refused. */
@@ -278,7 +306,11 @@ function readConfigFile(file: string): Record<string, unknown> {
     const reason = cause instanceof Error ? cause.message.split(":\n")[0] : "unreadable";
     throw new Fault("refusedToStart", `--config ${file} cannot be read: ${reason}`, { cause });
   }
-  const parsed = z.record(z.string(), z.union([z.string(), z.number()])).safeParse(document ?? {});
+  const scalar = z.union([z.string(), z.number()]);
+  const parsed = z
+    .looseObject({ crlShards: z.union([scalar, z.record(z.string(), scalar)]).optional() })
+    .catchall(scalar)
+    .safeParse(document ?? {});
   if (!parsed.success) {
     const option = parsed.error.issues[0]?.path[0];
     const wrong = option === undefined ? "" : `, and ${String(option)} is neither text nor a number`;

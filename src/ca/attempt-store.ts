@@ -10,6 +10,8 @@ export type IntentRow = {
   readonly authority: string;
   /** 16 octets. */
   readonly serial: Uint8Array;
+  /** The shard of the authority's CRL that the bytes name; undefined: the full CRL. */
+  readonly shard: number | undefined;
   /** SHA-256 of door, namespace, principal and the caller's key: whose request this is. */
   readonly requestId: Uint8Array;
   /** 1 for the first; the next is opened by the transaction that closes this one. */
@@ -48,14 +50,14 @@ export async function recordIntents(sql: Sql, rows: readonly IntentRow[], guard:
         ${int4((row) => row.attempt)}::integer[], ${bytea((row) => row.requestHash)}::bytea[], ${text((row) => row.namespace)}::text[],
         ${text((row) => row.principal)}::text[], ${bytea((row) => row.profileSha256)}::bytea[], ${bytea((row) => row.spkiSha256)}::bytea[],
         ${bytea((row) => row.tbs)}::bytea[], ${time((row) => row.createdAt)}::timestamptz[],
-        ${boolean((row) => row.exactDates)}::boolean[], ${text((row) => row.credential ?? null)}::text[],
+        ${boolean((row) => row.exactDates)}::boolean[], ${int4((row) => row.shard ?? null)}::smallint[], ${text((row) => row.credential ?? null)}::text[],
         ${uuid((row) => row.audit.id)}::uuid[], ${bytea((row) => row.audit.bytes)}::bytea[], ${bytea((row) => row.audit.leafHash)}::bytea[]
       ) as u (authority, serial, request_id, attempt, request_hash, namespace, principal, profile_sha256, spki_sha256, tbs, created_at,
-              exact_dates, credential, audit_id, audit_bytes, audit_hash)
+              exact_dates, shard, credential, audit_id, audit_bytes, audit_hash)
     ), recorded as (
       insert into issuance (authority, serial, request_id, attempt, request_hash, namespace, principal, profile_sha256, tbs, created_at,
-        exact_dates)
-      select authority, serial, request_id, attempt, request_hash, namespace, principal, profile_sha256, tbs, created_at, exact_dates
+        exact_dates, shard)
+      select authority, serial, request_id, attempt, request_hash, namespace, principal, profile_sha256, tbs, created_at, exact_dates, shard
       from u
       where ${mayBegin(sql, guard)}
       on conflict do nothing
@@ -103,6 +105,7 @@ export async function findStandingIntents(sql: Sql, rows: readonly IntentRow[]):
 export type AttemptRow = {
   readonly authority: string;
   readonly serial: Uint8Array;
+  readonly shard: number | undefined;
   readonly requestId: Uint8Array;
   readonly attempt: number;
   readonly requestHash: Uint8Array;
@@ -118,11 +121,15 @@ export type AttemptRow = {
   readonly certificate: Uint8Array | undefined;
 };
 
-type AttemptColumns = Omit<AttemptRow, "certificate"> & { certificate: Uint8Array | null };
-const toAttempt = ({ certificate, ...row }: AttemptColumns): AttemptRow => ({ ...row, certificate: certificate ?? undefined });
+type AttemptColumns = Omit<AttemptRow, "certificate" | "shard"> & { certificate: Uint8Array | null; shard: number | null };
+const toAttempt = ({ certificate, shard, ...row }: AttemptColumns): AttemptRow => ({
+  ...row,
+  shard: shard ?? undefined,
+  certificate: certificate ?? undefined,
+});
 
 const attemptColumns = (sql: Sql) => sql`
-  i.authority, i.serial, i.request_id as "requestId", i.attempt, i.request_hash as "requestHash", i.namespace, i.principal,
+  i.authority, i.serial, i.shard, i.request_id as "requestId", i.attempt, i.request_hash as "requestHash", i.namespace, i.principal,
   i.profile_sha256 as "profileSha256", i.tbs, i.created_at as "createdAt", i.exact_dates as "exactDates",
   c.serial is not null as ended, c.certificate
   from issuance i left join certificate c using (authority, serial)`;
@@ -189,8 +196,8 @@ export async function closeAttempt(tx: Tx, row: Omit<CertificateRow, "certificat
       on conflict do nothing
       returning authority, serial, not_after, recorded_at
     )
-    insert into revocation (authority, serial, revoked_at, reason, not_after)
-    select authority, serial, recorded_at, 0, not_after from closed`;
+    insert into revocation (authority, serial, revoked_at, reason, not_after, shard)
+    select authority, serial, recorded_at, 0, not_after, shard from closed join issuance using (authority, serial)`;
   return result.count === 1;
 }
 

@@ -33,6 +33,22 @@ export function authorityUrls(statusUrl: string, slug: string): { caIssuers: str
   return { caIssuers: `${statusUrl}/ca/${slug}.cer`, ocsp: `${statusUrl}/ocsp/${slug}`, crl: `${statusUrl}/crl/${slug}.crl` };
 }
 
+/** The path of a CRL below `/crl/` of the status URL, without its suffix: of a shard, or of the full CRL. */
+export function crlPath(slug: string, shard: number | undefined): string {
+  return shard === undefined ? slug : `${slug}/${shard}`;
+}
+
+/** The URL of a CRL as certificates have it, made from that of its authority's full CRL. */
+export function crlUrl(fullUrl: string, shard: number | undefined): string {
+  return shard === undefined ? fullUrl : `${fullUrl.slice(0, -".crl".length)}/${shard}.crl`;
+}
+
+/** The issuer of certificates that fall into a shard of its CRL: they name that shard's URL. */
+export function issuerOfShard(issuer: Issuer, shard: number | undefined): Issuer {
+  const { crl } = issuer.urls;
+  return shard === undefined || crl === undefined ? issuer : { ...issuer, urls: { ...issuer.urls, crl: crlUrl(crl, shard) } };
+}
+
 /** What an authority is made from: its record and the key pair that the record names. */
 export type AuthorityParts = {
   readonly slug: string;

@@ -9,7 +9,7 @@ import type { Authority } from "./authority.ts";
 import { type CertificateRow, findStandingCertificates, recordCertificates } from "./certificate-store.ts";
 import type { IssuedCertificate } from "./certificates.ts";
 import { openPrimeCheck, type PrimeCheck } from "./prime-check.ts";
-import { freezeProfiles, type FrozenProfile } from "./profiles.ts";
+import { type CrlShards, freezeProfiles, type FrozenProfile, profilesWith } from "./profiles.ts";
 import { timekeeper, type Timekeeper } from "./timekeeper.ts";
 
 /** The issuing authority and its world: the first argument of every use case here. */
@@ -43,12 +43,15 @@ export type Ca = {
 };
 
 /** What `openCa` needs to know of the world. */
-export type CaWorld = Pick<Ca, "database" | "hsm" | "clock" | "random" | "events" | "node" | "guard" | "authorities" | "ownHost">;
+export type CaWorld = Pick<Ca, "database" | "hsm" | "clock" | "random" | "events" | "node" | "guard" | "authorities" | "ownHost"> & {
+  /** None is divided unless it is said. */
+  readonly crlShards?: CrlShards;
+};
 
 /** Freezes the profiles and binds the hot statements to the database. */
-export async function openCa(world: CaWorld): Promise<Ca> {
+export async function openCa({ crlShards = {}, ...world }: CaWorld): Promise<Ca> {
   const { database, clock, events, guard } = world;
-  const profiles = await freezeProfiles(database, clock);
+  const profiles = await freezeProfiles(world, profilesWith(crlShards));
   const lastSignedAt = await database.read(lastIntentAt);
   return {
     ...world,

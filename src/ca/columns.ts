@@ -5,7 +5,7 @@ export function columns<T>(sql: Sql, rows: readonly T[]) {
   return {
     boolean: (value: (row: T) => boolean) => sql.array(rows.map(value), 16),
     bytea: (value: (row: T) => Uint8Array) => sql.array(rows.map(value), 17),
-    int4: (value: (row: T) => number) => sql.array(rows.map(value), 23),
+    int4: (value: (row: T) => number | null) => sql.array(rows.map(value), 23),
     text: (value: (row: T) => string | null) => sql.array(rows.map(value), 25),
     time: (value: (row: T) => Date) =>
       sql.array(

@@ -7,7 +7,7 @@ import { type Finding, lint } from "../pki/lint.ts";
 import type { Profile } from "../pki/profile.ts";
 import { disagreements } from "../pki/second-decoder.ts";
 import type { AttemptRow, IntentRow } from "./attempt-store.ts";
-import type { SigningAuthority } from "./authority.ts";
+import { issuerOfShard, type SigningAuthority } from "./authority.ts";
 import type { Ca } from "./ca.ts";
 import { type IssuedCertificate, readCertificateOfRequest } from "./certificates.ts";
 
@@ -122,7 +122,7 @@ export function isFresh(
 export function relint(
   { issuer }: SigningAuthority,
   profile: Profile,
-  { tbs, plan }: { readonly tbs: Uint8Array; readonly plan: Certificate },
+  { tbs, plan, shard }: { readonly tbs: Uint8Array; readonly plan: Certificate; readonly shard: number | undefined },
 ): readonly Finding[] {
-  return lint(tbs, { profile, issuer, names: plan.names, spki: plan.spki });
+  return lint(tbs, { profile, issuer: issuerOfShard(issuer, shard), names: plan.names, spki: plan.spki });
 }

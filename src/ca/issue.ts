@@ -5,9 +5,9 @@ import { type Certificate, notAfterOf, tbsCertificate } from "../pki/certificate
 import type { GeneralName } from "../pki/general-name.ts";
 import { examine, type Finding } from "../pki/lint.ts";
 import type { Name } from "../pki/name.ts";
-import { type Profile, violations } from "../pki/profile.ts";
+import { crlShardOf, type Profile, violations } from "../pki/profile.ts";
 import type { IntentRow } from "./attempt-store.ts";
-import type { SigningAuthority } from "./authority.ts";
+import { issuerOfShard, type SigningAuthority } from "./authority.ts";
 import type { Ca } from "./ca.ts";
 import type { IssuedCertificate } from "./certificates.ts";
 import { finish } from "./finish.ts";
@@ -162,9 +162,11 @@ function prepare(
     throw new Fault("lifetimeOutOfRange", `the certificate would outlive its issuer ${authority.slug}, which ends at ${latest}`);
   }
   const serial = drawSerial(ca);
+  const shard = crlShardOf(profile, serial);
+  const issuer = issuerOfShard(authority.issuer, shard);
   const content = { subject: request.subject ?? [], names: request.names, spki: request.publicKey.spki };
-  const tbs = tbsCertificate(authority.issuer, profile, content, { serial, notBefore, notAfter });
-  const { findings, certificate: plan } = examine(tbs, { profile, issuer: authority.issuer, ...content });
+  const tbs = tbsCertificate(issuer, profile, content, { serial, notBefore, notAfter });
+  const { findings, certificate: plan } = examine(tbs, { profile, issuer, ...content });
   refuseFindings(ca, findings);
   if (!plan) throw new Fault("internal", "what was linted cannot be read");
   const intent = intentRow(
@@ -172,6 +174,7 @@ function prepare(
     {
       authority: authority.slug,
       serial: Buffer.from(serial, "hex"),
+      shard,
       requestId: request.key === undefined ? ca.random.bytes(32) : requestIdentity({ ...request, key: request.key }),
       attempt: 1,
       requestHash: request.requestHash,

@@ -40,7 +40,7 @@ export async function repeat(
   if (!frozen || attempt.authority !== authority.slug || !isFresh(ca, plan, attempt)) {
     throw new Fault("busy", "an earlier attempt of this request is being settled; ask again");
   }
-  if (relint(authority, frozen.profile, { tbs: attempt.tbs, plan }).length > 0) {
+  if (relint(authority, frozen.profile, { tbs: attempt.tbs, plan, shard: attempt.shard }).length > 0) {
     throw new Fault("busy", "an earlier attempt of this request is being closed; ask again");
   }
   return await finish(ca, authority, frozen.profile, { ...attempt, plan });

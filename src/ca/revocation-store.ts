@@ -13,9 +13,9 @@ export async function recordRevocation(
 ): Promise<RevokedCertificate | undefined> {
   const [row] = await sql<RevokedCertificate[]>`
     with revoked as (
-      insert into revocation (authority, serial, revoked_at, reason, not_after)
-      select authority, serial, ${revokedAt.toISOString()}::timestamptz, ${reason}::smallint, not_after
-      from certificate where authority = ${authority} and serial = ${serial}
+      insert into revocation (authority, serial, revoked_at, reason, not_after, shard)
+      select authority, serial, ${revokedAt.toISOString()}::timestamptz, ${reason}::smallint, not_after, shard
+      from certificate join issuance using (authority, serial) where authority = ${authority} and serial = ${serial}
       on conflict do nothing
       returning authority, serial
     )
@@ -36,9 +36,9 @@ export async function recordRevocationsOfKey(
   const time = revokedAt.toISOString();
   return await sql<RevokedCertificate[]>`
     with revoked as (
-      insert into revocation (authority, serial, revoked_at, reason, not_after)
-      select c.authority, c.serial, ${time}::timestamptz, ${reason}::smallint, c.not_after
-      from certificate c left join revocation r using (authority, serial)
+      insert into revocation (authority, serial, revoked_at, reason, not_after, shard)
+      select c.authority, c.serial, ${time}::timestamptz, ${reason}::smallint, c.not_after, i.shard
+      from certificate c join issuance i using (authority, serial) left join revocation r using (authority, serial)
       where c.spki_sha256 = ${spkiSha256} and c.certificate is not null and c.not_after >= ${time}::timestamptz and r.serial is null
       order by c.authority, c.serial limit ${limit}
       on conflict do nothing

@@ -89,7 +89,7 @@ async function settleAttempt(ca: Ca, attempt: AttemptRow): Promise<"finished" | 
   const profile = await readFrozenProfile(ca.database, attempt.profileSha256);
   if (!profile) throw new Fault("internal", "the profile of an intent is not recorded");
   const plan = parseTbsCertificate(attempt.tbs);
-  const findings = relint(authority, profile, { tbs: attempt.tbs, plan });
+  const findings = relint(authority, profile, { tbs: attempt.tbs, plan, shard: attempt.shard });
   if (findings.length > 0) {
     const rules = findings.map(({ rule }) => rule);
     ca.events.tell("error", "lint.refused", { authority: authority.slug, serial: plan.serial, rules });
@@ -163,10 +163,12 @@ function nextAttempt(
   const lifetimeSeconds = (plan.notAfter.getTime() - plan.notBefore.getTime()) / 1000 + 1;
   const notBefore = new Date(ca.timekeeper.signingTime().getTime() - profile.backdateSeconds * 1000);
   const tbs = reissuedTbs(attempt.tbs, { serial, notBefore, notAfter: notAfterOf(notBefore, lifetimeSeconds) });
-  if (relint(authority, profile, { tbs, plan }).length > 0) return undefined;
+  if (relint(authority, profile, { tbs, plan, shard: attempt.shard }).length > 0) return undefined;
   return intentRow(ca, {
     authority: attempt.authority,
     serial: Buffer.from(serial, "hex"),
+    // The bytes name the distribution point of the attempt before: the shard is its own too.
+    shard: attempt.shard,
     requestId: attempt.requestId,
     attempt: attempt.attempt + 1,
     requestHash: attempt.requestHash,

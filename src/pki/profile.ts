@@ -53,6 +53,8 @@ export type Profile = {
   /** Access methods, in the order in which they stand in the extension. */
   readonly authorityInfoAccess: readonly ("ocsp" | "caIssuers")[];
   readonly crlDistributionPoint: boolean;
+  /** In how many shards of the issuer's CRL its certificates fall; absent: they name the full CRL. */
+  readonly crlShards?: number;
   readonly subjectKeyIdentifier: boolean;
   /** id-pkix-ocsp-nocheck (RFC 6960 §4.2.2.2.1). */
   readonly ocspNoCheck: boolean;
@@ -150,6 +152,15 @@ export function profileByName(name: string): Profile | undefined {
 /** The profile as canonical JSON: members sorted by name, no white space, absent members absent. What `profileSha256` hashes. */
 export function profileDocument(profile: Profile): string {
   return canonicalJson(profile);
+}
+
+/**
+ * The shard of the issuer's CRL that a certificate of this profile falls into; undefined: it names the full CRL. Decided once, when the serial
+ * number is drawn, and kept with the certificate: another count later moves none.
+ * @param serial hex digits, eight at least, of which the last are random.
+ */
+export function crlShardOf({ crlShards }: Profile, serial: string): number | undefined {
+  return crlShards === undefined ? undefined : Number.parseInt(serial.slice(-8), 16) % crlShards;
 }
 
 /** SHA-256 of the profile's document in UTF-8, lower-case hex: the profile's identity. */
