@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { adminTokenFile, writeAdminToken } from "./admin-token.ts";
 import type { Authority } from "./ca/authority.ts";
 import { type CeremonyPlan, holdCeremony } from "./ca/ceremony.ts";
+import { generateResponderKey, listMissingResponderKeys } from "./ca/ocsp-responder.ts";
 import { openAuthorities } from "./ca/open-authorities.ts";
 import type { Config } from "./config.ts";
 import { replaceFile } from "./durable-file.ts";
@@ -49,6 +50,25 @@ export async function holdFirstCeremony(world: World, plan: CeremonyPlan): Promi
   await using rootHsm = await openToken(world, "root, administration");
   await holdCeremony({ ...world, hsm, rootHsm, statusUrl: world.config.statusUrl }, plan);
   await writeFirstAdminToken(world);
+}
+
+/**
+ * Sees to it that every issuing authority's responder has a key, which the ceremony of a release without OCSP did not make: an evaluation
+ * makes it now.
+ * @throws Fault `refusedToStart` in production, where keys are made by `init` alone.
+ */
+export async function requireResponderKeys(world: World, authorities: ReadonlyMap<string, Authority>): Promise<void> {
+  const missing = await listMissingResponderKeys({ database: world.database, authorities });
+  if (missing.length === 0) return;
+  if (world.config.env === "production") {
+    const detail = `the OCSP responder of ${missing.join(" and ")} has no key`;
+    throw new Fault(
+      "refusedToStart",
+      `${detail}: run \`chancery init\` once more, with the options of the first time and the root's token at hand`,
+    );
+  }
+  await using hsm = await openToken(world, "issuing, administration");
+  for (const slug of missing) await generateResponderKey({ ...world, hsm }, slug);
 }
 
 /** A first administrator's token, unless the data directory has one. An empty file is none. */

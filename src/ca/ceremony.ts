@@ -13,6 +13,7 @@ import { authorityUrls, type SigningAuthority } from "./authority.ts";
 import { type CaWorld, openCa } from "./ca.ts";
 import type { IssuedCertificate } from "./certificates.ts";
 import { issueFrom } from "./issue.ts";
+import { generateResponderKey } from "./ocsp-responder.ts";
 import { recordAuthority } from "./store.ts";
 
 /** The world of the ceremony: `hsm` is the issuing token; the root's is opened for this act alone. */
@@ -36,8 +37,8 @@ const namespace = "/";
 const principal = { id: "system", namespace };
 
 /**
- * Makes the first hierarchy: root-1 in the root's token, issuing-1 and the health key in the issuing token. Each step is durable and may
- * be repeated: a ceremony that was interrupted goes on where it stood, and one that is complete changes nothing.
+ * Makes the first hierarchy: root-1 in the root's token, issuing-1, the key of its OCSP responder and the health key in the issuing token.
+ * Each step is durable and may be repeated: a ceremony that was interrupted goes on where it stood, and one that is complete changes nothing.
  */
 export async function holdCeremony(world: CeremonyWorld, plan: CeremonyPlan): Promise<void> {
   const custody = (hsm: Hsm) => ({ ...world, hsm });
@@ -46,6 +47,7 @@ export async function holdCeremony(world: CeremonyWorld, plan: CeremonyPlan): Pr
 
   const rootKey = await key(world.rootHsm, "root-1", plan.rootKeyAlgorithm, ["subordinate", "crl", "binding"]);
   const issuingKey = await key(world.hsm, "issuing-1", plan.issuingKeyAlgorithm, ["certificate", "crl", "binding"]);
+  await generateResponderKey(custody(world.hsm), "issuing-1");
   await key(world.hsm, healthKeyName(world.hsm.token), "P-256", ["health", "binding"]);
 
   const rootName = name(plan, "Root CA 1");

@@ -80,9 +80,18 @@ export function notAfterOf(notBefore: Date, lifetimeSeconds: number): Date {
  * @see RFC 5280 §4.2.1.2 (1)
  */
 export function keyIdentifier(spki: Uint8Array): Uint8Array<ArrayBuffer> {
+  return keyHash("sha1", spki);
+}
+
+/**
+ * Hash of the subjectPublicKey's octets of a DER SubjectPublicKeyInfo, without tag, length and unused bits: OCSP's issuerKeyHash.
+ * @throws Fault `malformed`
+ * @see RFC 6960 §4.1.1
+ */
+export function keyHash(algorithm: "sha1" | "sha256", spki: Uint8Array): Uint8Array<ArrayBuffer> {
   const fields = fieldsOf(readDer(spki, "SubjectPublicKeyInfo"), "SubjectPublicKeyInfo");
   fields.next("algorithm");
-  return hash("sha1", readBitString(fields.next("subjectPublicKey"), "subjectPublicKey"), "buffer");
+  return hash(algorithm, readBitString(fields.next("subjectPublicKey"), "subjectPublicKey"), "buffer");
 }
 
 /** The same TBSCertificate under a new serial number and new times; every other octet as it was. @throws Fault `malformed`, `internal` */

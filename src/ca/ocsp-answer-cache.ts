@@ -1,0 +1,111 @@
+import type { CertStatus } from "../pki/ocsp.ts";
+import type { KeptAnswer } from "./kept-answer.ts";
+import type { SerialOf } from "./status-store.ts";
+
+/** A kept answer, with what it says and when making a newer one was last given up. */
+export type CachedAnswer = KeptAnswer & { readonly status: CertStatus; retryAt: Date | undefined };
+
+/** Tells whether the status of any of some serial numbers changed while it is held. */
+export type Watch = Disposable & { readonly changed: boolean };
+
+/**
+ * Signed answers of this instance by serial number, the longest unasked given up first. An answer that leaves it is not current any more,
+ * wherever else it is kept: what is not in here is not told of changes.
+ */
+export type AnswerCache = {
+  /** The current answer to this very CertID. */
+  readonly find: (of: SerialOf, certId: Uint8Array) => CachedAnswer | undefined;
+  /** Begins before the status is read, and ends when the answer is kept or given. */
+  readonly watch: (serials: readonly SerialOf[]) => Watch;
+  /** Keeps an answer in place of the one before it. */
+  readonly keep: (of: SerialOf, certId: Uint8Array, answer: CachedAnswer) => void;
+  /** The status of a serial number is another: its answers are not current, and whoever is making one learns of it. */
+  readonly change: (of: SerialOf) => void;
+  /** What has changed is not known: whoever is making an answer takes it for changed. */
+  readonly changeWatched: () => void;
+  /** Every serial number that an answer is kept for, with what the answer says. */
+  readonly list: () => readonly (SerialOf & { readonly status: CertStatus })[];
+  /** No answer of an authority is current any more. */
+  readonly dropAuthority: (authority: string) => void;
+  /** When the oldest current answer was made. */
+  readonly oldest: () => Date | undefined;
+};
+
+/** @param maximum serial numbers of which answers are kept; each has one for every form of CertID that was asked for, four at most. */
+export function openAnswerCache({ maximum }: { readonly maximum: number }): AnswerCache {
+  const kept = new Map<string, { readonly of: SerialOf; readonly answers: Map<string, CachedAnswer> }>();
+  const watches = new Map<string, Set<{ changed: boolean }>>();
+
+  const drop = (key: string): void => {
+    for (const answer of kept.get(key)?.answers.values() ?? []) answer.current = false;
+    kept.delete(key);
+  };
+  const all = () => [...kept.values()].flatMap(({ of, answers }) => [...answers.values()].map((answer) => ({ of, answer })));
+
+  return {
+    find: (of, certId) => {
+      const key = keyOf(of);
+      const entry = kept.get(key);
+      const answer = entry?.answers.get(idOf(certId));
+      if (!entry || !answer) return undefined;
+      kept.delete(key);
+      kept.set(key, entry);
+      return answer;
+    },
+    watch: (serials) => {
+      const watch = { changed: false };
+      const keys = serials.map(keyOf);
+      for (const key of keys) watches.set(key, (watches.get(key) ?? new Set()).add(watch));
+      return {
+        get changed() {
+          return watch.changed;
+        },
+        [Symbol.dispose]: () => {
+          for (const key of keys) {
+            const others = watches.get(key);
+            others?.delete(watch);
+            if (others?.size === 0) watches.delete(key);
+          }
+        },
+      };
+    },
+    keep: (of, certId, answer) => {
+      const key = keyOf(of);
+      const { answers } = kept.get(key) ?? { answers: new Map<string, CachedAnswer>() };
+      const before = answers.get(idOf(certId));
+      if (before) before.current = false;
+      answers.set(idOf(certId), answer);
+      kept.delete(key);
+      kept.set(key, { of, answers });
+      for (const [oldest] of kept) {
+        if (kept.size <= maximum) break;
+        drop(oldest);
+      }
+    },
+    change: (of) => {
+      const key = keyOf(of);
+      drop(key);
+      for (const watch of watches.get(key) ?? []) watch.changed = true;
+    },
+    changeWatched: () => {
+      for (const each of watches.values()) for (const watch of each) watch.changed = true;
+    },
+    list: () => all().map(({ of, answer }) => ({ ...of, status: answer.status })),
+    dropAuthority: (authority) => {
+      for (const [key, { of }] of kept) if (of.authority === authority) drop(key);
+    },
+    oldest: () => {
+      let oldest: Date | undefined;
+      for (const { answer } of all()) if (!oldest || answer.thisUpdate < oldest) oldest = answer.thisUpdate;
+      return oldest;
+    },
+  };
+}
+
+function keyOf({ authority, serial }: SerialOf): string {
+  return `${authority} ${serial}`;
+}
+
+function idOf(certId: Uint8Array): string {
+  return Buffer.from(certId).toString("latin1");
+}

@@ -1,0 +1,39 @@
+import type { Clock } from "../ports/clock.ts";
+
+/** How many answers may be signed for one request alone: they cannot be given to anybody else. */
+export type Budget = {
+  /** Signatures that one client may ask for in a second, on average and, ten times as many, at once. */
+  readonly perSecond: number;
+  /** Signatures for one request each that are under way at most, whoever asks. */
+  readonly atOnce: number;
+};
+
+/** Takes one signature from the budget of a client: disposed of when it is made; undefined when the budget is spent. */
+export type TakeSignature = (client: string) => Disposable | undefined;
+
+/** Clients that are told apart; whoever has not asked for longest is taken for a new one. */
+const mostClients = 10_000;
+const burstSeconds = 10;
+
+/** A bucket for each client, refilled evenly. */
+export function openBudget({ perSecond, atOnce }: Budget, clock: Clock): TakeSignature {
+  const full = perSecond * burstSeconds;
+  const buckets = new Map<string, { readonly left: number; readonly at: number }>();
+  let underWay = 0;
+  return (client) => {
+    const at = clock.now().getTime();
+    const bucket = buckets.get(client) ?? { left: full, at };
+    // A clock that went back refills nothing.
+    const refilled = Math.min(full, bucket.left + (Math.max(0, at - bucket.at) / 1000) * perSecond);
+    const granted = refilled >= 1 && underWay < atOnce;
+    buckets.delete(client);
+    buckets.set(client, { left: granted ? refilled - 1 : refilled, at });
+    for (const [longestUnasked] of buckets) {
+      if (buckets.size <= mostClients) break;
+      buckets.delete(longestUnasked);
+    }
+    if (!granted) return undefined;
+    underWay += 1;
+    return { [Symbol.dispose]: () => void (underWay -= 1) };
+  };
+}

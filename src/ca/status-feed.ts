@@ -1,0 +1,50 @@
+import { isDeepStrictEqual } from "node:util";
+import type { Database } from "../database/connect.ts";
+import type { AnswerCache } from "./ocsp-answer-cache.ts";
+import { readSnapshot, readStatusChanges, readStatuses, type StatusChanges } from "./status-store.ts";
+
+/** What this instance learns of revocations, whichever instance recorded them. */
+export type StatusFeed = {
+  /** Takes note of what changed since it was last called: from then on no kept answer says otherwise. One call at a time. */
+  readonly poll: () => Promise<void>;
+  /** Time since the database was last asked with success. Grows while it is away. */
+  readonly ageSeconds: () => number;
+};
+
+/** Changes that are taken one by one; beyond them the answers that are kept are held against the database instead. */
+const mostChanges = 10_000;
+
+/** Statuses that one statement reads. */
+const pageSize = 1_000;
+
+/** Begins with the database as it stands: nothing may have been kept before. */
+export async function openStatusFeed(database: Database, cache: AnswerCache): Promise<StatusFeed> {
+  let since = await database.read(readSnapshot);
+  let polledAt = performance.now();
+  return {
+    poll: async () => {
+      const changes = await database.read((sql) => readStatusChanges(sql, { since, limit: mostChanges }));
+      for (const of of changes.changed) cache.change(of);
+      if (isMore(changes)) await compareKept(database, cache);
+      // Behind what was taken note of: a reading that fails half-way is read again from where it began.
+      since = changes.snapshot;
+      polledAt = performance.now();
+    },
+    ageSeconds: () => (performance.now() - polledAt) / 1000,
+  };
+}
+
+function isMore({ changed, rewound }: StatusChanges): boolean {
+  return rewound || changed.length >= mostChanges;
+}
+
+/** The work is bounded by what is kept here, not by how much was revoked. */
+async function compareKept(database: Database, cache: AnswerCache): Promise<void> {
+  cache.changeWatched();
+  const kept = cache.list();
+  for (let start = 0; start < kept.length; start += pageSize) {
+    const page = kept.slice(start, start + pageSize);
+    const statuses = await database.read((sql) => readStatuses(sql, page));
+    for (const [index, of] of page.entries()) if (!isDeepStrictEqual(of.status, statuses[index])) cache.change(of);
+  }
+}

@@ -1,0 +1,64 @@
+import type { Sql } from "../database/connection.ts";
+import type { CertStatus } from "../pki/ocsp.ts";
+import { columns } from "./columns.ts";
+
+/** A serial number of an authority, 32 lower-case hex digits. */
+export type SerialOf = { readonly authority: string; readonly serial: string };
+
+/**
+ * How serial numbers stand, in the order in which they are asked for: `good` for one that a certificate was recorded under, `revoked` for one
+ * that is, be it a certificate's or that of an attempt that was closed; `unknown` for any other, an attempt's that is open among them.
+ */
+export async function readStatuses(sql: Sql, serials: readonly SerialOf[]): Promise<readonly CertStatus[]> {
+  const { bytea, text } = columns(sql, serials);
+  const rows = await sql<{ issued: boolean; revokedAt: Date | null; reason: number | null }[]>`
+    select coalesce(c.certificate is not null, false) as issued, r.revoked_at as "revokedAt", r.reason
+    from unnest(${text(({ authority }) => authority)}::text[], ${bytea(({ serial }) => Buffer.from(serial, "hex"))}::bytea[])
+      with ordinality as u (authority, serial, position)
+    left join certificate c on c.authority = u.authority and c.serial = u.serial
+    left join revocation r on r.authority = u.authority and r.serial = u.serial
+    order by u.position`;
+  return rows.map(({ issued, revokedAt, reason }) => {
+    if (revokedAt !== null && reason !== null) return { status: "revoked", revokedAt, reason };
+    return issued ? { status: "good" } : { status: "unknown" };
+  });
+}
+
+/** What was revoked, or changed its reason, since a snapshot of the database. */
+export type StatusChanges = {
+  /** The snapshot to go on from. */
+  readonly snapshot: string;
+  /** At most as many as were asked for; there may be more where there are that many. */
+  readonly changed: readonly SerialOf[];
+  /** The database is older than the snapshot: it was restored, and what has changed cannot be told. */
+  readonly rewound: boolean;
+};
+
+/** The snapshot of the database as it stands, as PostgreSQL writes it. */
+export async function readSnapshot(sql: Sql): Promise<string> {
+  const rows = await sql<{ snapshot: string }[]>`select pg_current_snapshot()::text as snapshot`;
+  return rows[0]?.snapshot ?? "";
+}
+
+/**
+ * What the snapshot `since` did not show: told by transaction, so that one that ends late is not passed over.
+ * @param since as `readSnapshot` or the reading before gave it.
+ */
+export async function readStatusChanges(
+  sql: Sql,
+  { since, limit }: { readonly since: string; readonly limit: number },
+): Promise<StatusChanges> {
+  // One statement sees one snapshot: the one that it tells is the one that its rows are from.
+  const rows = await sql<{ snapshot: string; rewound: boolean; authority: string | null; serial: string | null }[]>`
+    select p.present::text as snapshot, pg_snapshot_xmax(p.since) > pg_snapshot_xmax(p.present) as rewound, c.authority,
+      encode(c.serial, 'hex') as serial
+    from (select pg_current_snapshot() as present, ${since}::text::pg_snapshot as since) p
+    left join lateral (
+      select r.authority, r.serial from revocation r
+      where r.transaction_id >= pg_snapshot_xmin(p.since) and r.transaction_id < pg_snapshot_xmax(p.present)
+        and not pg_visible_in_snapshot(r.transaction_id, p.since)
+      limit ${limit}
+    ) c on true`;
+  const changed = rows.flatMap(({ authority, serial }) => (authority === null || serial === null ? [] : [{ authority, serial }]));
+  return { snapshot: rows[0]?.snapshot ?? since, changed, rewound: rows[0]?.rewound ?? false };
+}
