@@ -1,20 +1,12 @@
 import { Fault } from "../fault.ts";
-import {
-  bytesOf,
-  encodedFields,
-  expectTag,
-  fieldsOf,
-  openOctetString,
-  readDer,
-  readHead,
-  requireSetOrder,
-  tag,
-  type DerValue,
-} from "./der.ts";
+import { readCrlExtensions, readCrlNumber } from "./crl-extension.ts";
+import { certListReader, type CertListField, type CertListReader } from "./cert-list.ts";
+import { bytesOf, expectTag, fieldsOf, openOctetString, readDer, readHead, requireSetOrder, tag, type DerValue } from "./der.ts";
 import { readNamedBits, readOid, readSmallInteger, readTime, readUnsigned } from "./der-field.ts";
 import { parseAlgorithmIdentifier } from "./algorithm.ts";
 import { relativeNames } from "./name.ts";
 import { oid } from "./oid.ts";
+import { readCrlHead, refuseEmptyList, refuseEntry } from "./read-crl.ts";
 
 /** What bytes that are about to be signed are: the structures of RFC 5280, 6960 and 2986, or a text of our own. */
 export type SignedKind = "certificate" | "subordinate" | "crl" | "ocsp" | "request" | "text";
@@ -22,7 +14,7 @@ export type SignedKind = "certificate" | "subordinate" | "crl" | "ocsp" | "reque
 /**
  * What the bytes are, or undefined when they are none of these for certain.
  * - `certificate`, `subordinate`: a TBSCertificate of version 3, walked whole, without and with cA TRUE (RFC 5280 §4.1)
- * - `crl`: a TBSCertList of version 2 with nextUpdate and cRLNumber, walked whole, of any size (RFC 5280 §5.1)
+ * - `crl`: a TBSCertList of version 2 with nextUpdate and cRLNumber, walked whole, of any size, with nothing in it that ours never have (RFC 5280 §5.1)
  * - `ocsp`: begins as a ResponseData of version 1 (RFC 6960 §4.2.1)
  * - `request`: a CertificationRequestInfo, walked whole (RFC 2986 §4.1)
  * - `text`: printable UTF-8 that does not begin with 0x30
@@ -41,6 +33,30 @@ export function signedKind(bytes: Uint8Array): SignedKind | undefined {
     if (error instanceof Fault && error.code === "malformed") return undefined;
     throw error;
   }
+}
+
+/**
+ * The check for `crl` of bytes that come in parts, with memory for one of them: they are one when neither `push` nor `end` throws.
+ * Entries and extensions are those that a CRL of ours may have, and no others.
+ * @throws Fault `malformed` from both.
+ */
+export function certListCheck(): CertListReader {
+  const fields = new Map<CertListField, DerValue>();
+  const reader = certListReader("TBSCertList", {
+    field: (name, value) => fields.set(name, value),
+    revokedCertificates: refuseEmptyList,
+    irregular: refuseEntry,
+  });
+  return {
+    push: reader.push,
+    end() {
+      reader.end();
+      readCrlHead(fields);
+      const extensions = readCrlExtensions(fields.get("crlExtensions"));
+      readCrlNumber(extensions.get(oid.cRLNumber)?.value);
+      requireWritten(extensions.keys(), writtenInCrl);
+    },
+  };
 }
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -68,8 +84,7 @@ function certificateKind(bytes: Uint8Array): "certificate" | "subordinate" {
   const extensions = expectTag(fields.next("extensions"), 0xa3, "extensions");
   fields.end();
   const values = extensionValues(onlyChild(extensions, "extensions"));
-  const unknown = [...values.keys()].find((type) => !written.has(type));
-  if (unknown !== undefined) throw new Fault("malformed", `${unknown} is not an extension of ours`);
+  requireWritten(values.keys(), written);
   return isCa(values) ? "subordinate" : "certificate";
 }
 
@@ -85,6 +100,14 @@ const written: ReadonlySet<string> = new Set([
   oid.authorityInfoAccess,
   oid.ocspNoCheck,
 ]);
+
+/** What our CRLs have for extensions. */
+const writtenInCrl: ReadonlySet<string> = new Set([oid.authorityKeyIdentifier, oid.cRLNumber, oid.issuingDistributionPoint]);
+
+function requireWritten(types: Iterable<string>, ours: ReadonlySet<string>): void {
+  const unknown = [...types].find((type) => !ours.has(type));
+  if (unknown !== undefined) throw new Fault("malformed", `${unknown} is not an extension of ours`);
+}
 
 function extensionValues(list: DerValue): ReadonlyMap<string, DerValue> {
   const values = new Map<string, DerValue>();
@@ -117,42 +140,10 @@ function isCa(values: ReadonlyMap<string, DerValue>): boolean {
 }
 
 function requireCertList(bytes: Uint8Array): "crl" {
-  const fields = encodedFields(bytes, "TBSCertList");
-  const next = (what: string): Uint8Array => {
-    const field = fields.next();
-    if (field.done) throw new Fault("malformed", `TBSCertList ends before ${what}`);
-    return field.value;
-  };
-  requireVersion(readDer(next("version"), "version"), 1);
-  requireAlgorithm(readDer(next("signature"), "signature"));
-  relativeNames(expectTag(readDer(next("issuer"), "issuer"), tag.sequence, "issuer"));
-  readTime(readDer(next("thisUpdate"), "thisUpdate"), "thisUpdate");
-  readTime(readDer(next("nextUpdate"), "nextUpdate"), "nextUpdate");
-  let last = next("crlExtensions");
-  if (last[0] === tag.sequence) {
-    requireEntries(last);
-    last = next("crlExtensions");
-  }
-  const extensions = expectTag(readDer(last, "crlExtensions"), 0xa0, "crlExtensions");
-  const number = extensionValues(onlyChild(extensions, "crlExtensions")).get(oid.cRLNumber);
-  readUnsigned(openOctetString(number, "cRLNumber"), "cRLNumber");
-  if (!fields.next().done) throw new Fault("malformed", "TBSCertList has a field after crlExtensions");
+  const check = certListCheck();
+  check.push(bytes);
+  check.end();
   return "crl";
-}
-
-/** RFC 5280 §5.1.2.6: absent rather than empty. */
-function requireEntries(revokedCertificates: Uint8Array): void {
-  let count = 0;
-  for (const bytes of encodedFields(revokedCertificates, "revokedCertificates")) {
-    const fields = fieldsOf(readDer(bytes, "an entry of revokedCertificates"), "an entry of revokedCertificates");
-    readUnsigned(fields.next("userCertificate"), "userCertificate");
-    readTime(fields.next("revocationDate"), "revocationDate");
-    const extensions = fields.optional(tag.sequence);
-    fields.end();
-    if (extensions !== undefined && extensionValues(extensions).size === 0) throw new Fault("malformed", "crlEntryExtensions is empty");
-    count += 1;
-  }
-  if (count === 0) throw new Fault("malformed", "revokedCertificates is empty");
 }
 
 function requireResponseData(bytes: Uint8Array): "ocsp" {

@@ -71,7 +71,11 @@ export function sameBytes(left: Uint8Array, right: Uint8Array): boolean {
 
 function readExtensions(value: DerValue | undefined): Extension[] {
   if (value === undefined) return [];
-  const list = explicitValue(value, "extensions");
+  return readExtensionList(explicitValue(value, "extensions"));
+}
+
+/** The extensions of an Extensions, in its order, whatever they are. @throws Fault `malformed` */
+export function readExtensionList(list: DerValue): Extension[] {
   if (list.tag !== tag.sequence || list.children.length === 0) throw new Fault("malformed", "extensions is not a SEQUENCE of one or more");
   return list.children.map(readExtension);
 }
