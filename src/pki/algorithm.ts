@@ -1,4 +1,4 @@
-import { createPublicKey, hash, verify, type KeyObject } from "node:crypto";
+import { createPublicKey, createVerify, hash, verify, type KeyObject } from "node:crypto";
 import { Fault } from "../fault.ts";
 import { bytesOf, fieldsOf, readDer, tag, type DerValue } from "./der.ts";
 import { readBitString, readOid, readUnsigned } from "./der-field.ts";
@@ -196,6 +196,24 @@ export async function verifySignature(
       error instanceof Error ? reject(error) : resolve(valid),
     );
   });
+}
+
+/** Verifies a signature over data that comes in parts. */
+export type SignatureVerifier = {
+  /** Takes the next part; it is not kept. */
+  update(part: Uint8Array): void;
+  /** As `verifySignature` for all parts together. To be called once, last. */
+  verify(signature: Uint8Array): boolean;
+};
+
+/** A verifier for one signature under this key, with memory for none of the data. */
+export function signatureVerifier(key: VerificationKey, algorithm: SignatureAlgorithm): SignatureVerifier {
+  const verifier = createVerify(signatures[algorithm].hash);
+  return {
+    update: (part) => void verifier.update(part),
+    verify: (signature) =>
+      fits(algorithm, key.algorithm) && isStrict(signature, key.algorithm) && verifier.verify(key.keyObject, signature),
+  };
 }
 
 function isStrict(signature: Uint8Array, key: KeyAlgorithm): boolean {
