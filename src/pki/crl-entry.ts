@@ -1,5 +1,6 @@
 import { Fault } from "../fault.ts";
 import { tag } from "./der.ts";
+import { time, type Der } from "./der-writer.ts";
 
 /**
  * Entries side by side, without an object for each: entry `i` says that the certificate whose serial number is
@@ -26,8 +27,7 @@ export const crlReasons: ReadonlySet<number> = new Set([0, 1, 3, 4, 5, 9]);
  * @param serialOctets octets of the INTEGER's content: those of the magnitude, one more where its first bit is set.
  */
 export function entryOctets(serialOctets: number, revokedAt: Date, reason: number): number {
-  const dateOctets = revokedAt.getTime() / 1000 < year2050 ? 15 : 17;
-  return 2 + 2 + serialOctets + dateOctets + (reason === 0 ? 0 : reasonExtension.length + 1);
+  return 2 + 2 + serialOctets + time(revokedAt).length + (reason === 0 ? 0 : reasonExtension.length + 1);
 }
 
 /**
@@ -36,10 +36,9 @@ export function entryOctets(serialOctets: number, revokedAt: Date, reason: numbe
  * @see RFC 5280 §5.1.2.6, §5.3.1
  */
 export function encodeEntries(entries: CrlEntries): Uint8Array<ArrayBuffer> {
-  const target = new Uint8Array(entries.count * maximumEntryOctets);
-  let offset = 0;
-  for (let index = 0; index < entries.count; index++) offset = writeEntry(target, offset, entries, index);
-  return target.subarray(0, offset);
+  const writing: Writing = { entries, target: new Uint8Array(entries.count * maximumEntryOctets), at: 0, days: new Map() };
+  for (let index = 0; index < entries.count; index++) writeEntry(writing, index);
+  return writing.target.subarray(0, writing.at);
 }
 
 /** crlEntryExtensions with reasonCode, not critical, up to the reason's octet. */
@@ -48,71 +47,62 @@ export const reasonExtension = Uint8Array.of(0x30, 0x0c, 0x30, 0x0a, 0x06, 0x03,
 /** Of a serial number of 20 octets and a sign octet, a GeneralizedTime, a reason. */
 export const maximumEntryOctets = 2 + 2 + 21 + 17 + 14;
 
+type Writing = {
+  readonly entries: CrlEntries;
+  readonly target: Uint8Array<ArrayBuffer>;
+  /** Where the next octet goes. */
+  at: number;
+  /** DER of the midnights that have occurred, by days since 1970: entries of a list share their days. */
+  readonly days: Map<number, Der>;
+};
+
 // This runs once for each of a million entries: no object, no view, no string.
-function writeEntry(target: Uint8Array, start: number, entries: CrlEntries, index: number): number {
-  const { source } = entries;
+function writeEntry(writing: Writing, index: number): void {
+  const { entries, target, at } = writing;
+  const { source, reasons, revokedAt } = entries;
   const serialStart = entries.serialStarts[index] ?? 0;
   const serialEnd = entries.serialEnds[index] ?? 0;
-  const reason = entries.reasons[index] ?? 0;
+  const reason = reasons[index] ?? 0;
   const first = source[serialStart] ?? 0;
   const length = serialEnd - serialStart;
   if (length < 1 || length > 20 || first === 0 || serialEnd > source.length) {
     throw new Fault("internal", `a serial number of ${length} octets that begins with ${first} is no magnitude`);
   }
   if (!crlReasons.has(reason)) throw new Fault("internal", `CRLReason ${reason} is in no CRL of ours`);
-  let offset = start + 2;
-  target[offset++] = tag.integer;
-  target[offset++] = length + (first >> 7);
-  if (first >= 0x80) target[offset++] = 0;
-  for (let octet = serialStart; octet < serialEnd; octet++) target[offset++] = source[octet] ?? 0;
-  offset = writeTime(target, offset, entries.revokedAt[index] ?? Number.NaN);
+  let next = at + 2;
+  target[next++] = tag.integer;
+  target[next++] = length + (first >> 7);
+  if (first >= 0x80) target[next++] = 0;
+  for (let octet = serialStart; octet < serialEnd; octet++) target[next++] = source[octet] ?? 0;
+  next = writeTime(writing, next, revokedAt[index] ?? Number.NaN);
   if (reason !== 0) {
-    for (let octet = 0; octet < reasonExtension.length; octet++) target[offset++] = reasonExtension[octet] ?? 0;
-    target[offset++] = reason;
+    for (let octet = 0; octet < reasonExtension.length; octet++) target[next++] = reasonExtension[octet] ?? 0;
+    target[next++] = reason;
   }
-  target[start] = tag.sequence;
-  target[start + 1] = offset - start - 2;
-  return offset;
+  target[at] = tag.sequence;
+  target[at + 1] = next - at - 2;
+  writing.at = next;
 }
 
-const year1950 = Date.UTC(1950, 0, 1) / 1000;
-const year2050 = Date.UTC(2050, 0, 1) / 1000;
-const year10000 = Date.UTC(10_000, 0, 1) / 1000;
-
-/** Time of so many seconds since 1970, as `time` of the DER writer gives it. @see RFC 5280 §4.1.2.5 */
-function writeTime(target: Uint8Array, start: number, seconds: number): number {
-  if (!(seconds >= year1950 && seconds < year10000) || !Number.isInteger(seconds)) {
-    throw new Fault("internal", `${seconds} s is no time of a CRL`);
+/** The midnight before, with the digits of the hour, minute and second over its zeros. */
+function writeTime({ target, days }: Writing, at: number, seconds: number): number {
+  const day = Math.floor(seconds / 86_400);
+  const second = seconds - day * 86_400;
+  let midnight = days.get(day);
+  if (midnight === undefined) {
+    midnight = time(new Date(day * 86_400_000));
+    days.set(day, midnight);
   }
-  const days = Math.floor(seconds / 86_400);
-  const rest = seconds - days * 86_400;
-  // The proleptic Gregorian calendar in cycles of 400 years of 146,097 days, each year beginning in March, so that leap days come last.
-  const shifted = days + 719_468;
-  const cycle = Math.floor(shifted / 146_097);
-  const dayOfCycle = shifted - cycle * 146_097;
-  const yearOfCycle = Math.floor(
-    (dayOfCycle - Math.floor(dayOfCycle / 1460) + Math.floor(dayOfCycle / 36_524) - Math.floor(dayOfCycle / 146_096)) / 365,
-  );
-  const dayOfYear = dayOfCycle - (365 * yearOfCycle + (yearOfCycle >> 2) - Math.floor(yearOfCycle / 100));
-  const march = Math.floor((5 * dayOfYear + 2) / 153);
-  const month = march < 10 ? march + 3 : march - 9;
-  const year = yearOfCycle + cycle * 400 + (month <= 2 ? 1 : 0);
-  let offset = start + 2;
-  if (year >= 2050) offset = writeTwo(target, offset, Math.floor(year / 100));
-  offset = writeTwo(target, offset, year % 100);
-  offset = writeTwo(target, offset, month);
-  offset = writeTwo(target, offset, dayOfYear - Math.floor((153 * march + 2) / 5) + 1);
-  offset = writeTwo(target, offset, Math.floor(rest / 3600));
-  offset = writeTwo(target, offset, Math.floor(rest / 60) % 60);
-  offset = writeTwo(target, offset, rest % 60);
-  target[offset++] = 0x5a;
-  target[start] = year < 2050 ? tag.utcTime : tag.generalizedTime;
-  target[start + 1] = offset - start - 2;
-  return offset;
+  if (!Number.isInteger(second)) throw new Fault("internal", `${seconds} is no whole number of seconds`);
+  const end = at + midnight.length;
+  for (let octet = 0; octet < midnight.length; octet++) target[at + octet] = midnight[octet] ?? 0;
+  writeTwo(target, end - 7, (second / 3600) | 0);
+  writeTwo(target, end - 5, ((second / 60) | 0) % 60);
+  writeTwo(target, end - 3, second % 60);
+  return end;
 }
 
-function writeTwo(target: Uint8Array, offset: number, number: number): number {
-  target[offset] = 0x30 + Math.floor(number / 10);
-  target[offset + 1] = 0x30 + (number % 10);
-  return offset + 2;
+function writeTwo(target: Uint8Array, at: number, number: number): void {
+  target[at] = 0x30 + ((number / 10) | 0);
+  target[at + 1] = 0x30 + (number % 10);
 }
