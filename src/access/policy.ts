@@ -25,6 +25,7 @@ const allowed: Readonly<Record<Role, Readonly<Record<Action, boolean>>>> = {
     "external-account-key:read": false,
     "external-account-key:revoke": false,
     "acme-account:read": true,
+    "acme-account:revoke": false,
     "acme-order:read": true,
   },
   requester: {
@@ -39,6 +40,7 @@ const allowed: Readonly<Record<Role, Readonly<Record<Action, boolean>>>> = {
     "external-account-key:read": false,
     "external-account-key:revoke": false,
     "acme-account:read": true,
+    "acme-account:revoke": false,
     "acme-order:read": true,
   },
   admin: {
@@ -53,6 +55,7 @@ const allowed: Readonly<Record<Role, Readonly<Record<Action, boolean>>>> = {
     "external-account-key:read": true,
     "external-account-key:revoke": true,
     "acme-account:read": true,
+    "acme-account:revoke": true,
     "acme-order:read": true,
   },
 };

@@ -29,4 +29,5 @@ export type Action =
   | "external-account-key:read"
   | "external-account-key:revoke"
   | "acme-account:read"
+  | "acme-account:revoke"
   | "acme-order:read";

@@ -173,13 +173,13 @@ export async function recordAgreement({ sql }: Tx, id: string, url: string): Pro
   return result.count === 1;
 }
 
-/** Ends a valid account, and with it its authorizations. @returns false when it was not valid. */
-export async function recordDeactivation({ sql }: Tx, id: string): Promise<boolean> {
+/** Ends a valid account, and with it its authorizations, as its owner or an administrator says. @returns false when it was not valid. */
+export async function recordAccountEnd({ sql }: Tx, id: string, status: Exclude<AccountStatus, "valid">): Promise<boolean> {
   const [row] = await sql<{ ended: boolean }[]>`
     with ended as (
-      update acme_account set status = 'deactivated' where id = ${id} and status = 'valid' returning id
+      update acme_account set status = ${status} where id = ${id} and status = 'valid' returning id
     ), authorizations as (
-      update acme_authorization a set status = 'deactivated' from ended where a.account_id = ended.id and a.status in ('pending', 'valid')
+      update acme_authorization a set status = ${status} from ended where a.account_id = ended.id and a.status in ('pending', 'valid')
     )
     select exists (select from ended) as ended`;
   return row?.ended ?? false;

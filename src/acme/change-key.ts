@@ -50,7 +50,7 @@ async function record(acme: Acme, { id, key: from }: Account, changed: Account, 
   await acme.database.transact(async (tx) => {
     // The account before the key, as where one is made: of two who want one key at once, neither waits for the other.
     if (!(await recordKeyChange(tx, id, { from, to }))) {
-      throw new Fault("accountInactive", "the account was deactivated, or its key changed, meanwhile");
+      throw new Fault("accountInactive", "the account was ended, or its key changed, meanwhile");
     }
     const { spki, spkiSha256 } = to;
     if (!(await reserveAccountKey(tx, { spki, spkiSha256: Buffer.from(spkiSha256, "hex") }, wholeSeconds(acme.clock.now())))) {

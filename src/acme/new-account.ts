@@ -73,7 +73,7 @@ async function agreed(
   if (terms === undefined || terms === account.termsAgreed) return account;
   const agreeing: Account = { ...account, termsAgreed: terms };
   await acme.database.transact(async (tx) => {
-    if (!(await recordAgreement(tx, account.id, terms))) throw new Fault("accountInactive", "the account was deactivated meanwhile");
+    if (!(await recordAgreement(tx, account.id, terms))) throw new Fault("accountInactive", "the account was ended meanwhile");
     await appendAudit(tx, accountAudit(acme, "acme.account.agree", agreeing, requestId));
   });
   return agreeing;

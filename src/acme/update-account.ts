@@ -2,7 +2,7 @@ import { appendAudit } from "../audit/append.ts";
 import { Fault } from "../fault.ts";
 import type { JsonObject } from "../jose/json.ts";
 import { type Account, accountAudit } from "./account.ts";
-import { recordContacts, recordDeactivation } from "./account-store.ts";
+import { recordAccountEnd, recordContacts } from "./account-store.ts";
 import type { Acme } from "./acme.ts";
 import { parseContacts } from "./contact.ts";
 
@@ -25,12 +25,12 @@ export async function updateAccount(acme: Acme, account: Account, payload: JsonO
 
 async function deactivate(acme: Acme, account: Account, requestId: string): Promise<Account> {
   await acme.database.transact(async (tx) => {
-    if (!(await recordDeactivation(tx, account.id))) throw ended();
+    if (!(await recordAccountEnd(tx, account.id, "deactivated"))) throw ended();
     await appendAudit(tx, accountAudit(acme, "acme.account.deactivate", account, requestId));
   });
   return { ...account, status: "deactivated" };
 }
 
 function ended(): Fault {
-  return new Fault("accountInactive", "the account was deactivated meanwhile");
+  return new Fault("accountInactive", "the account was ended meanwhile");
 }

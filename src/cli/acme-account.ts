@@ -1,15 +1,15 @@
 import type { Command } from "commander";
-import { type AcmeAccount, listAcmeAccounts, readAcmeAccount } from "../client/acme.ts";
+import { type AcmeAccount, listAcmeAccounts, readAcmeAccount, revokeAcmeAccount } from "../client/acme.ts";
 import { addCommand, addGroup, firstOf, limitOption } from "./command.ts";
 import { openService } from "./service.ts";
 import { print, type Shell } from "./shell.ts";
 import { members, table } from "./table.ts";
 
-/** Adds `acme account list` and `show`. */
+/** Adds `acme account list`, `show` and `revoke`. */
 export function addAcmeAccountCommands(acme: Command, shell: Shell): void {
   const account = addGroup(acme, {
     usage: "account",
-    description: "ACME accounts: list, show",
+    description: "ACME accounts: list, show, revoke",
     examples: ["npx chancery acme account list"],
   });
   limitOption(
@@ -46,6 +46,19 @@ export function addAcmeAccountCommands(acme: Command, shell: Shell): void {
     const found = await readAcmeAccount(service, idOf(id));
     print(shell, { document: found, text: accountText(found) }, json);
   });
+  addCommand(account, {
+    usage: "revoke <id>",
+    summary: "end an account",
+    description:
+      "End an ACME account by its id or URL: its requests are refused, its orders and authorizations end. Its certificates live on. Put -- before an id that begins with a hyphen.",
+    examples: ['npx chancery acme account revoke --reason "the server was sold" Zm9vYmFyYmF6cXV4MTIzNA'],
+  })
+    .requiredOption("--reason <text>", "why, for the audit record")
+    .action(async (id: string, { reason, json }: { reason: string; json?: boolean }) => {
+      await using service = openService(shell);
+      const ended = await revokeAcmeAccount(service, idOf(id), reason);
+      print(shell, { document: ended, text: accountText(ended) }, json);
+    });
 }
 
 /** The id that a URL of ours ends with; another text as it is. */

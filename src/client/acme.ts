@@ -108,6 +108,12 @@ export async function readAcmeAccount(client: Client, id: string): Promise<AcmeA
   return acmeAccount(objectOf(await client.send({ method: "GET", path: `${accountsPath}/${encodeURIComponent(id)}`, repeatable: true })));
 }
 
+/** Ends an account; gives it as it is then. @throws ClientError `refused` (notFound) as `readAcmeAccount`. */
+export async function revokeAcmeAccount(client: Client, id: string, reason: string): Promise<AcmeAccount> {
+  const path = `${accountsPath}/${encodeURIComponent(id)}/revoke`;
+  return acmeAccount(objectOf(await client.send({ method: "POST", path, body: { reason }, repeatable: true })));
+}
+
 /** Orders of such accounts, newest first, in pages of 1 to 1000. */
 export async function* listAcmeOrders(client: Client, account: string | undefined, pageSize: number): AsyncGenerator<readonly AcmeOrder[]> {
   for await (const page of pages(client, { path: ordersPath, member: "orders", query: { account, limit: String(pageSize) } }))

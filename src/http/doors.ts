@@ -78,6 +78,11 @@ export type RestDoors = {
     page: Page,
   ) => Promise<{ readonly accounts: readonly Account[]; readonly nextCursor?: string }>;
   readonly readAcmeAccount: (namespace: string, id: string) => Promise<Account | undefined>;
+  /** The account as it is then, ended. @throws Fault `notFound` when there is none that `principal` may see. */
+  readonly revokeAcmeAccount: (
+    principal: Principal,
+    request: { readonly id: string; readonly reason: string; readonly requestId: string },
+  ) => Promise<Account>;
   /** Orders of such accounts, newest first. @throws Fault `malformed` for a cursor that is not ours. */
   readonly listAcmeOrders: (
     namespace: string,

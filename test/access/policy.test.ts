@@ -11,6 +11,7 @@ const administers: readonly Action[] = [
   "external-account-key:create",
   "external-account-key:read",
   "external-account-key:revoke",
+  "acme-account:revoke",
 ];
 
 test.for<{ role: Role; actions: readonly Action[] }>([

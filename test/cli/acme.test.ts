@@ -90,6 +90,16 @@ test("acme account list and show know the account, its key by its thumbprint alo
   expect(stdout).toMatch(/^thumbprint +[\w-]{43}$/m);
 });
 
+test("acme account revoke ends it, by id or URL, and wants a reason", async () => {
+  const gone = await acmeClient(service);
+  await gone.register();
+  expect((await run("account", "revoke", gone.account())).stderr).toContain("--reason");
+  const ended = await run("account", "revoke", "--reason", "the server was sold", gone.account());
+  expect([ended.exitCode, ended.stdout]).toEqual([0, expect.stringMatching(/^status +revoked$/m)]);
+  expect((await run("account", "show", gone.account())).stdout).toMatch(/^status +revoked$/m);
+  expect((await gone.post(gone.account(), "")).status).toBe(401);
+});
+
 describe("keys for external account binding (AA-40)", () => {
   test("create shows KID and HMAC key this once; list shows uses and no HMAC key; revoke ends it", async () => {
     const created = await run("eab", "create", "--name", ".example.org", "--uses", "3", "--expires", "30d");

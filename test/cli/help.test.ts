@@ -10,6 +10,7 @@ const commands = leaves(root, []);
 test("the commands are those that others script against", () => {
   expect(commands.map(({ path }) => path.join(" ")).toSorted()).toEqual([
     "acme account list",
+    "acme account revoke",
     "acme account show",
     "acme eab create",
     "acme eab list",

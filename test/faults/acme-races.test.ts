@@ -228,8 +228,20 @@ const intentsOf = async (racing: readonly Racer[]): Promise<number> => {
 const endings: readonly {
   readonly name: string;
   readonly problem: string;
-  readonly end: (by: PoliteClient, order: string) => Promise<AcmeAnswer>;
+  readonly end: (by: PoliteClient, order: string) => Promise<{ readonly status: number }>;
 }[] = [
+  {
+    name: "an administrator revokes the account",
+    problem: "orderNotReady",
+    end: async (by, order) => {
+      const ended = await fleet.first.ask(`/v1/acme/accounts/${idOfAccount(by)}/revoke`, { body: { reason: "the server was sold" } });
+      expect(ended.json()).toMatchObject({ status: "revoked" });
+      // Its own requests are refused from now on.
+      const refused = await by.post(order, "");
+      expect([refused.status, refused.problem]).toEqual([401, "unauthorized"]);
+      return ended;
+    },
+  },
   { name: "the account is deactivated", problem: "orderNotReady", end: (by) => by.post(by.account(), { status: "deactivated" }) },
   {
     name: "the account gets another key",

@@ -30,6 +30,18 @@ export const readAcmeAccountRoute = route({
   },
 });
 
+/** POST /v1/acme/accounts/{id}/revoke: the account as it is then; its certificates live on. */
+export const revokeAcmeAccountRoute = route({
+  method: "POST",
+  path: "/v1/acme/accounts/:id/revoke",
+  action: "acme-account:revoke",
+  body: z.strictObject({ reason: z.string().trim().min(1).max(255) }),
+  handle: async (doors, { principal, parts, body, requestId }) => {
+    const { id = "" } = parts;
+    return { json: shown(await doors.revokeAcmeAccount(principal, { id, reason: body.reason, requestId })) };
+  },
+});
+
 /** The key itself is the account's own affair: its thumbprint tells it from others (RFC 7638). */
 function shown({ id, directory, namespace, status, contact, key, termsAgreed, externalAccountKey, createdAt }: Account) {
   return {

@@ -1,4 +1,4 @@
-import { listAcmeAccountsRoute, readAcmeAccountRoute } from "./acme-accounts.ts";
+import { listAcmeAccountsRoute, readAcmeAccountRoute, revokeAcmeAccountRoute } from "./acme-accounts.ts";
 import { listAcmeOrdersRoute, readAcmeOrderRoute } from "./acme-orders.ts";
 import { authoritiesRoute } from "./authorities.ts";
 import { issueRoute, listRoute, readRoute } from "./certificates.ts";
@@ -23,6 +23,7 @@ export const routes: readonly Route[] = [
   revokeExternalAccountKeyRoute,
   listAcmeAccountsRoute,
   readAcmeAccountRoute,
+  revokeAcmeAccountRoute,
   listAcmeOrdersRoute,
   readAcmeOrderRoute,
   problemRoute,

@@ -3,6 +3,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { loadConfig } from "../../../src/config.ts";
+import { administer } from "../../support/server.ts";
 import {
   type AcmeAnswer,
   acmeClient,
@@ -42,6 +43,11 @@ async function groundWith(text: string): Promise<Ground> {
 
 function told({ status, problem }: AcmeAnswer): { status: number; problem: string | undefined } {
   return { status, problem };
+}
+
+/** The id that a URL ends with. */
+function idOf(url: string | undefined): string {
+  return url?.split("/").at(-1) ?? "";
 }
 
 async function registered(directory = "default"): Promise<AcmeClient> {
@@ -206,11 +212,46 @@ describe("updates", () => {
     const answer = await client.post(client.account(), { status: "deactivated" });
     expect([answer.status, answer.json["status"]]).toEqual([200, "deactivated"]);
     expect(told(await client.post(order.header("location") ?? "", ""))).toEqual({ status: 401, problem: "unauthorized" });
-    const id = (order.header("location") ?? "").split("/").at(-1);
-    expect((await service.ask(`/v1/acme/orders/${id}`)).json()).toMatchObject({
+    expect((await service.ask(`/v1/acme/orders/${idOf(order.header("location"))}`)).json()).toMatchObject({
       status: "invalid",
       authorizations: [{ status: "deactivated" }],
     });
+  });
+
+  test("an administrator's revocation is final: what the account asks is unauthorized 401, what it had ends, its certificates live on (RFC 8555 §7.1.2)", async () => {
+    const client = await registered();
+    const pending = await client.order(["a.example.org"]);
+    const [url = ""] = texts(pending.json["authorizations"]);
+    const revoke = (reason: unknown) => service.ask(`/v1/acme/accounts/${idOf(client.account())}/revoke`, { body: { reason } });
+    for (const reason of [undefined, "", "  ", 4, "x".repeat(256)]) expect((await revoke(reason)).status).toBe(400);
+    expect((await client.post(client.account(), "")).json["status"]).toBe("valid");
+
+    const [revoked, again] = [await revoke("the server was sold"), await revoke("once more")];
+    for (const answer of [revoked, again]) expect([answer.status, answer.json()["status"]]).toEqual([200, "revoked"]);
+    const byKey = { protected: { jwk: client.key.jwk, kid: undefined } };
+    for (const answer of [
+      await client.post(client.account(), ""),
+      await client.post(client.account(), { status: "valid" }),
+      await client.post(url, ""),
+      await client.order(["b.example.org"]),
+      await client.post(client.url("new-account"), {}, byKey),
+    ]) {
+      expect([told(answer), answer.detail]).toEqual([{ status: 401, problem: "unauthorized" }, "the account is revoked"]);
+    }
+    expect((await service.ask(`/v1/acme/orders/${idOf(pending.header("location"))}`)).json()).toMatchObject({
+      status: "invalid",
+      error: { detail: "the account is revoked" },
+      authorizations: [{ status: "revoked" }],
+    });
+    const records = await administer(
+      bare.databaseUrl,
+      (sql) => sql<{ entry: { principal: string; object: object } }[]>`
+        select convert_from(bytes, 'UTF8')::jsonb as entry from audit_record
+        where convert_from(bytes, 'UTF8')::jsonb ->> 'operation' = 'acme.account.revoke'`,
+    );
+    expect(records.map(({ entry }) => entry)).toMatchObject([
+      { principal: expect.stringMatching(/^token:/), object: { account: idOf(client.account()), reason: "the server was sold" } },
+    ]);
   });
 
   test("AA-6: terms that changed are to be agreed to before the next order, with an instance to visit; newAccount agrees (RFC 8555 §7.3.3)", async () => {
