@@ -16,7 +16,7 @@ import { isJsonObject, type JsonObject, readJson } from "../../src/jose/json.ts"
 import { type AccountKey, parseJwk } from "../../src/jose/jwk.ts";
 import { recordedEvents } from "../support/events.ts";
 import { certificateRequest, type RequestParts, signed, type SigningKey, signingKey } from "../support/acme-client.ts";
-import { freshGround, startService, type TestService } from "../support/service.ts";
+import { standingGround, startService, type TestService } from "../support/service.ts";
 
 /** The domain of ACME over a running service, and a second instance of it on the same database. Every challenge is found valid. */
 export type AccountWorld = AsyncDisposable & {
@@ -30,7 +30,7 @@ export type AccountWorld = AsyncDisposable & {
 /** Starts a service with directories of every kind. */
 export async function accountWorld(): Promise<AccountWorld> {
   await using stack = new AsyncDisposableStack();
-  const ground = stack.use(await freshGround({ CHANCERY_TEST_ALWAYS_VALID: "true" }));
+  const ground = stack.use(await standingGround({ CHANCERY_TEST_ALWAYS_VALID: "true" }));
   const chancery = stack.use(await startService({}, ground));
   const standard = chancery.service.acme.directories.get("default");
   if (!standard) throw new Error("there is no directory");

@@ -4,7 +4,7 @@ import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type AcmeAnswer, acmeClient, type AcmeClient } from "../support/acme-client.ts";
-import { freshGround, type Ground, startService, type TestService } from "../support/service.ts";
+import { standingGround, type Ground, startService, type TestService } from "../support/service.ts";
 import { chancery, type Ran } from "./shell.ts";
 
 let ground: Ground;
@@ -19,7 +19,7 @@ beforeAll(async () => {
   await new Promise<void>((resolve) => {
     web.listen(0, "127.0.0.1", resolve);
   });
-  ground = await freshGround({ CHANCERY_HTTP01_PORT: String((web.address() as AddressInfo).port) });
+  ground = await standingGround({ CHANCERY_HTTP01_PORT: String((web.address() as AddressInfo).port) });
   service = await startService({}, ground);
   client = await acmeClient(service);
   await client.register({ contact: ["mailto:admin@example.org"] });

@@ -13,7 +13,7 @@ import { movedClock } from "../support/clock.ts";
 import { failpoints, issuancePoints, type Point } from "../support/failpoints.ts";
 import { brokenInvariants } from "../support/invariants.ts";
 import { rounds } from "../support/rounds.ts";
-import { asking, freshGround, type Ground, opensslRequest, startService, type TestService } from "../support/service.ts";
+import { asking, standingGround, type Ground, opensslRequest, startService, type TestService } from "../support/service.ts";
 
 const openAttempts = async ({ service }: TestService): Promise<number> => {
   const rows = await service.ca.database.read(
@@ -35,7 +35,7 @@ const killsOfPoint = rounds(1, 84);
 describe("the process is killed (SIGKILL) at each step of the issuance path (T-CRASH)", () => {
   let ground: Ground;
   beforeAll(async () => {
-    ground = await freshGround();
+    ground = await standingGround();
     // The ceremony is held once, by a service that ends in peace.
     await using chancery = await startService({}, ground);
     expect(chancery.service.ca.authorities.size).toBe(2);

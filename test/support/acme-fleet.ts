@@ -6,7 +6,7 @@ import { loadConfig } from "../../src/config.ts";
 import type { Overrides } from "../../src/world.ts";
 import { type ChallengeHost, startChallengeHost } from "./challenge-host.ts";
 import type { Door } from "./polite-client.ts";
-import { freshGround, type Ground, startService, type TestService } from "./service.ts";
+import { standingGround, type Ground, startService, type TestService } from "./service.ts";
 
 /** Where instances that are one service to their clients are started: one database, one token, one base URL, one web server of the applicants. */
 export type FleetGround = AsyncDisposable & {
@@ -32,7 +32,7 @@ export async function fleetGround(
 ): Promise<FleetGround> {
   await using stack = new AsyncDisposableStack();
   const host = stack.use(await startChallengeHost());
-  const bare = stack.use(await freshGround());
+  const bare = stack.use(await standingGround());
   const file = join(bare.directory, "directories.yaml");
   await writeFile(file, directories);
   const env = {

@@ -10,10 +10,10 @@ export type FreshDatabase = AsyncDisposable & {
   readonly name: string;
 };
 
-/** A migrated database without rows, or with `empty` one without tables. */
-export async function freshDatabase({ empty = false } = {}): Promise<FreshDatabase> {
+/** A migrated database without rows, a copy of `template`, or with `empty` one without tables. */
+export async function freshDatabase({ empty = false, template }: { empty?: boolean; template?: string } = {}): Promise<FreshDatabase> {
   const server = inject("databaseServer");
-  const { name, url } = await createDatabase(server.url, empty ? undefined : server.template);
+  const { name, url } = await createDatabase(server.url, empty ? undefined : (template ?? server.template));
   return { name, url, [Symbol.asyncDispose]: () => dropDatabase(server.url, name) };
 }
 

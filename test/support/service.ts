@@ -1,14 +1,15 @@
 import { execFile } from "node:child_process";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { cp, mkdtemp, readFile, rm } from "node:fs/promises";
 import { request } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { inject } from "vitest";
 import { build, type Service } from "../../src/app.ts";
 import { type Config, loadConfig } from "../../src/config.ts";
 import type { Overrides } from "../../src/world.ts";
-import { freshDatabase } from "./database.ts";
-import { modulePath } from "./token.ts";
+import { type FreshDatabase, freshDatabase } from "./database.ts";
+import { groundEnv } from "./ground-env.ts";
 
 /** An instance's own directory and database, which outlive the service that is started on them. */
 export type Ground = AsyncDisposable & {
@@ -19,21 +20,22 @@ export type Ground = AsyncDisposable & {
   readonly config: Config;
 };
 
-/** A data directory and an empty, migrated database. `settings` are further variables of the environment. */
+/** A data directory and an empty, migrated database: the ceremony is still to come. `settings` are further variables of the environment. */
 export async function freshGround(settings: Readonly<Record<string, string>> = {}): Promise<Ground> {
-  const database = await freshDatabase();
+  return await groundOver(await freshDatabase(), settings);
+}
+
+/** A ground whose ceremony was held: a copy of the run's one hierarchy, with tokens and rows of its own from there on. */
+export async function standingGround(settings: Readonly<Record<string, string>> = {}): Promise<Ground> {
+  const { template, directory } = inject("standing");
+  const ground = await groundOver(await freshDatabase({ template }), settings);
+  await cp(directory, ground.directory, { recursive: true });
+  return ground;
+}
+
+async function groundOver(database: FreshDatabase, settings: Readonly<Record<string, string>>): Promise<Ground> {
   const directory = await mkdtemp(join(tmpdir(), "chancery-"));
-  const env = {
-    CHANCERY_ENV: "evaluation",
-    CHANCERY_DATA_DIR: directory,
-    CHANCERY_LISTEN: "127.0.0.1:0",
-    CHANCERY_STATUS_LISTEN: "127.0.0.1:0",
-    CHANCERY_OPS_LISTEN: "127.0.0.1:0",
-    CHANCERY_PKCS11_MODULE: modulePath(),
-    CHANCERY_LOG_LEVEL: "error",
-    DATABASE_URL: database.url,
-    ...settings,
-  };
+  const env = { ...groundEnv(directory, database.url), ...settings };
   return {
     directory,
     databaseUrl: database.url,
@@ -54,10 +56,10 @@ export type TestService = AsyncDisposable & {
   readonly adminToken: string;
 };
 
-/** Starts a service on `ground`, or on a fresh one that goes with it. */
+/** Starts a service on `ground`, or on a standing one that goes with it. */
 export async function startService(overrides: Overrides = {}, ground?: Ground): Promise<TestService> {
   await using stack = new AsyncDisposableStack();
-  const own = ground ?? stack.use(await freshGround());
+  const own = ground ?? stack.use(await standingGround());
   const service = stack.use(await build(own.config, overrides));
   const adminToken = (await readFile(join(own.directory, "admin.token"), "utf8")).trim();
   const ask = asking({ port: service.listeners.tls.port, ca: await readFile(join(own.directory, "root.pem"), "utf8"), token: adminToken });

@@ -14,7 +14,7 @@ import {
   type SigningKey,
   texts,
 } from "../../support/acme-client.ts";
-import { freshGround, type Ground, startService, type TestService } from "../../support/service.ts";
+import { standingGround, type Ground, startService, type TestService } from "../../support/service.ts";
 
 const directories = `
 default: { names: ["*"], wildcards: true }
@@ -26,7 +26,7 @@ few: { names: ["*"], newAccountsPerAddress: { count: 2, seconds: 3600 }, newOrde
 let bare: Ground;
 let service: TestService;
 beforeAll(async () => {
-  bare = await freshGround();
+  bare = await standingGround();
   service = await startService({}, await groundWith(directories));
 });
 afterAll(async () => {
@@ -255,7 +255,7 @@ describe("updates", () => {
   });
 
   test("AA-6: terms that changed are to be agreed to before the next order, with an instance to visit; newAccount agrees (RFC 8555 §7.3.3)", async () => {
-    await using own = await freshGround();
+    await using own = await standingGround();
     const serviceWith = async (terms: string) => {
       await writeFile(
         join(own.directory, "directories.yaml"),

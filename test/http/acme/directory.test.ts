@@ -3,7 +3,7 @@ import { acmeClient, type AcmeClient } from "../../support/acme-client.ts";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { loadConfig } from "../../../src/config.ts";
-import { freshGround, type Ground, startService, type TestService } from "../../support/service.ts";
+import { standingGround, type Ground, startService, type TestService } from "../../support/service.ts";
 
 const baseUrl = "https://ca.example.org";
 
@@ -12,7 +12,7 @@ describe("the directory of an evaluation", () => {
   let service: TestService;
   let client: AcmeClient;
   beforeAll(async () => {
-    ground = await freshGround({ CHANCERY_BASE_URL: baseUrl });
+    ground = await standingGround({ CHANCERY_BASE_URL: baseUrl });
     service = await startService({}, ground);
     client = await acmeClient(service);
     await client.register();
@@ -84,7 +84,7 @@ describe("the directory of an evaluation", () => {
 
 /** A service with this file of directories. */
 async function withFile<Value>(text: string, act: (service: TestService, ground: Ground) => Promise<Value>): Promise<Value> {
-  await using bare = await freshGround({ CHANCERY_BASE_URL: baseUrl });
+  await using bare = await standingGround({ CHANCERY_BASE_URL: baseUrl });
   await writeFile(join(bare.directory, "directories.yaml"), text);
   const env = { ...bare.env, CHANCERY_ACME_DIRECTORIES: "directories.yaml" };
   const ground = { ...bare, env, config: loadConfig({ env, directory: bare.directory }), [Symbol.asyncDispose]: () => Promise.resolve() };

@@ -17,7 +17,7 @@ import {
   thumbprint,
   usageExtension,
 } from "../../support/acme-client.ts";
-import { freshGround, type Ground, startService, type TestService } from "../../support/service.ts";
+import { standingGround, type Ground, startService, type TestService } from "../../support/service.ts";
 
 /** What the applicant's host answers to http-01, by token. */
 const shown = new Map<string, string>();
@@ -41,7 +41,7 @@ beforeAll(async () => {
     // On every address of 127.0.0.0/8.
     web.listen(0, "0.0.0.0", resolve);
   });
-  const bare = await freshGround({ CHANCERY_HTTP01_PORT: String((web.address() as AddressInfo).port) });
+  const bare = await standingGround({ CHANCERY_HTTP01_PORT: String((web.address() as AddressInfo).port) });
   await writeFile(join(bare.directory, "directories.yaml"), directories);
   const env = { ...bare.env, CHANCERY_ACME_DIRECTORIES: "directories.yaml" };
   ground = { ...bare, env, config: loadConfig({ env, directory: bare.directory }) };

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { Fault, type FaultCode } from "../../../src/fault.ts";
 import { type AcmeAnswer, acmeClient, type AcmeClient, certificateRequest } from "../../support/acme-client.ts";
 import { failpoints, type Point } from "../../support/failpoints.ts";
-import { freshGround, type Ground, startService, type TestService } from "../../support/service.ts";
+import { standingGround, type Ground, startService, type TestService } from "../../support/service.ts";
 
 /** The step of issuance that fails, and as what. */
 let failing: { readonly point: Point; readonly code: FaultCode } | undefined;
@@ -13,7 +13,7 @@ beforeAll(async () => {
   const points = failpoints((point) => {
     if (point === failing?.point) throw new Fault(failing.code, `away at ${point}`);
   });
-  ground = await freshGround({ CHANCERY_TEST_ALWAYS_VALID: "true" });
+  ground = await standingGround({ CHANCERY_TEST_ALWAYS_VALID: "true" });
   service = await startService(points, ground);
   client = await acmeClient(service);
   await client.register();

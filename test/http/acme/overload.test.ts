@@ -8,7 +8,7 @@ import { openAdmission } from "../../../src/http/acme/overload.ts";
 import type { Events } from "../../../src/ports/events.ts";
 import { type AcmeClient, acmeClient } from "../../support/acme-client.ts";
 import { certificateId } from "../../support/polite-client.ts";
-import { freshGround, type Ground, startService, type TestService } from "../../support/service.ts";
+import { standingGround, type Ground, startService, type TestService } from "../../support/service.ts";
 import { pipeline } from "../exchange.ts";
 
 test("AN-4: with too much under way what begins something is refused first, then what goes on, last what ends it", () => {
@@ -53,7 +53,7 @@ describe("the service under more requests than it takes", () => {
   let ca: string;
 
   beforeAll(async () => {
-    ground = await freshGround({ CHANCERY_TEST_ALWAYS_VALID: "true" });
+    ground = await standingGround({ CHANCERY_TEST_ALWAYS_VALID: "true" });
     service = await startService({ database: gated, events: counted }, ground);
     ca = await readFile(join(ground.directory, "root.pem"), "utf8");
     client = await acmeClient(service);

@@ -11,7 +11,7 @@ import {
   type SigningKey,
 } from "../../support/acme-client.ts";
 import { type MovedClock, movedClock } from "../../support/clock.ts";
-import { freshGround, type Ground, startService, type TestService } from "../../support/service.ts";
+import { standingGround, type Ground, startService, type TestService } from "../../support/service.ts";
 
 let clock: MovedClock;
 let ground: Ground;
@@ -19,7 +19,7 @@ let service: TestService;
 let client: AcmeClient;
 beforeAll(async () => {
   clock = movedClock();
-  ground = await freshGround({ CHANCERY_TEST_ALWAYS_VALID: "true" });
+  ground = await standingGround({ CHANCERY_TEST_ALWAYS_VALID: "true" });
   service = await startService({ clock }, ground);
   client = await acmeClient(service);
   await client.register();

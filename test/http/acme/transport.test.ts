@@ -5,7 +5,7 @@ import { connect } from "node:tls";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type AcmeAnswer, acmeClient, type AcmeClient, encoded, signed, signingKey, type SigningKey } from "../../support/acme-client.ts";
 import { type MovedClock, movedClock } from "../../support/clock.ts";
-import { freshGround, type Ground, startService, type TestService } from "../../support/service.ts";
+import { standingGround, type Ground, startService, type TestService } from "../../support/service.ts";
 import { exchange } from "../exchange.ts";
 
 const baseUrl = "https://ca.example.org";
@@ -20,7 +20,7 @@ let challengeUrl: string;
 
 beforeAll(async () => {
   clock = movedClock();
-  ground = await freshGround({ CHANCERY_BASE_URL: baseUrl });
+  ground = await standingGround({ CHANCERY_BASE_URL: baseUrl });
   service = await startService({ clock }, ground);
   client = await acmeClient(service);
   await client.register();

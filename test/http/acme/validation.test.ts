@@ -7,7 +7,7 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type AcmeAnswer, acmeClient, type AcmeClient, certificateRequest, texts, thumbprint } from "../../support/acme-client.ts";
 import { type DnsServer, startDnsServer, zone } from "../../support/dns-server.ts";
-import { freshGround, type Ground, startService, type TestService } from "../../support/service.ts";
+import { standingGround, type Ground, startService, type TestService } from "../../support/service.ts";
 
 /** The applicant's zone, and what else the resolver knows. */
 const records: Record<string, { A?: string[]; CNAME?: string[]; TXT?: string[] }> = {};
@@ -45,7 +45,7 @@ beforeAll(async () => {
     if (body === undefined) incoming.socket.destroy();
     else outgoing.end(body);
   });
-  ground = await freshGround({
+  ground = await standingGround({
     CHANCERY_DNS_SERVERS: dns.text,
     CHANCERY_TLSALPN01_PORT: await listening(tls),
     CHANCERY_HTTP01_PORT: await listening(web),

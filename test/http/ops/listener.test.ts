@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { loadConfig } from "../../../src/config.ts";
 import type { Hsm, HsmHealth } from "../../../src/ports/hsm.ts";
 import { type DatabaseProxy, startProxy } from "../../support/proxy.ts";
-import { freshGround, type Ground, startService, type TestService } from "../../support/service.ts";
+import { standingGround, type Ground, startService, type TestService } from "../../support/service.ts";
 import { exchange, exchangeBytes } from "../exchange.ts";
 
 /** What stands in for the state of the token, once it is away. */
@@ -15,7 +15,7 @@ let proxy: DatabaseProxy;
 let service: TestService;
 
 beforeAll(async () => {
-  ground = await freshGround();
+  ground = await standingGround();
   proxy = await startProxy(ground.databaseUrl);
   const config = loadConfig({ env: { ...ground.env, DATABASE_URL: proxy.url }, directory: ground.directory });
   service = await startService({ hsm: withHealth }, { ...ground, config });
