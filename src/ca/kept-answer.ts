@@ -16,8 +16,11 @@ export type KeptAnswer = {
   /** As they stand in the response, which says the same of each of its certificates. */
   readonly thisUpdate: Date;
   readonly nextUpdate: Date;
-  /** When another is to be made, before `nextUpdate`: no cache keeps this one longer. */
+  /** When another is to be made, before `nextUpdate`: caches are to ask again by then. */
   readonly refreshAt: Date;
-  /** Turns false for good, by its maker alone, once the status is another or a newer answer is there. */
+  /**
+   * Turns false for good, by its maker alone, once the status is another, a newer answer is there, or the maker no longer keeps it: it could
+   * not be told any more that the status has changed.
+   */
   current: boolean;
 };

@@ -1,10 +1,11 @@
 import { type IncomingMessage, type OutgoingHttpHeaders, type ServerResponse, STATUS_CODES } from "node:http";
+import { latin1 } from "../pki/der-field.ts";
 import { normalise } from "./normalise.ts";
 import type { Handler, Refusal } from "./server.ts";
 
 /** An answer of a listener without hono. */
 export type PlainAnswer = {
-  readonly status: 200 | 204 | 304 | 400 | 404 | 405 | 412 | 500 | 501 | 503;
+  readonly status: 200 | 204 | 304 | 400 | 404 | 405 | 412 | 413 | 414 | 415 | 500 | 501 | 503;
   readonly headers: OutgoingHttpHeaders;
   readonly body: Uint8Array | string;
 };
@@ -14,12 +15,13 @@ export function text(status: PlainAnswer["status"], line: string, headers: Outgo
   return { status, headers: { "content-type": "text/plain; charset=utf-8", ...headers }, body: `${line}\n` };
 }
 
-/** Serves `answer` by bare node:http: what it sees has passed `normalise`. Nothing that it throws reaches a client. */
+/**
+ * Serves `answer` by bare node:http: what it sees has passed `normalise`. Nothing that it throws reaches a client. It may read the body; what
+ * it leaves of it is read and thrown away once the answer is written.
+ */
 export function plainHandler(answer: (incoming: IncomingMessage) => PlainAnswer | Promise<PlainAnswer>): Handler {
   return {
     handle: (incoming, outgoing) => {
-      // A body is read and thrown away: nothing here takes one.
-      incoming.resume();
       const wrong = normalise(incoming);
       if (wrong) write(incoming, outgoing, text(wrong.code === "malformed" ? 400 : 501, `${wrong.detail}.`, { connection: "close" }));
       else if (incoming.url === "*") write(incoming, outgoing, { status: 204, headers: { allow: "GET, HEAD, OPTIONS" }, body: "" });
@@ -48,7 +50,14 @@ async function respond(
 }
 
 function write(incoming: IncomingMessage, outgoing: ServerResponse, { status, headers, body }: PlainAnswer): void {
-  const length = status === 304 || status === 204 ? {} : { "content-length": Buffer.byteLength(body) };
-  outgoing.writeHead(status, { "x-content-type-options": "nosniff", ...headers, ...length });
-  outgoing.end(incoming.method === "HEAD" || status === 304 || status === 204 ? undefined : body);
+  const bodiless = status === 304 || status === 204;
+  const nosniff = { "x-content-type-options": "nosniff" };
+  outgoing.writeHead(status, bodiless ? { ...nosniff, ...headers } : { ...nosniff, ...headers, "content-length": Buffer.byteLength(body) });
+  if (bodiless || incoming.method === "HEAD") outgoing.end();
+  // Node sends head and body in one piece where the body is a string, which takes a seventh less time than two.
+  else if (typeof body !== "string" && body.length <= maxJoinedBytes) outgoing.end(latin1(body), "latin1");
+  else outgoing.end(body);
+  incoming.resume();
 }
+
+const maxJoinedBytes = 4_096;

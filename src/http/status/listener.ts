@@ -3,9 +3,10 @@ import type { StatusDoors } from "../doors.ts";
 import { type PlainAnswer, plainHandler, text } from "../plain.ts";
 import type { Handler } from "../server.ts";
 import { issuerCertificates } from "./issuer-certificate.ts";
+import { ocspResponders } from "./ocsp.ts";
 import type { StatusResource } from "./resource.ts";
 
-/** Longest request target that is looked at. @see RFC 5019 §5 for the 255 octets that clients keep to */
+/** Longest request target that is looked at. @see RFC 9919 §6 for the 255 octets that OCSP clients keep to */
 const maxTargetBytes = 1024;
 
 /**
@@ -13,14 +14,13 @@ const maxTargetBytes = 1024;
  * undecoded, with what is in memory: no file path ever comes of one (S-30).
  */
 export function statusListener(doors: StatusDoors): Handler {
-  const resources: readonly StatusResource[] = [issuerCertificates(doors)];
-  return plainHandler((incoming: IncomingMessage): PlainAnswer => {
+  const resources: readonly StatusResource[] = [ocspResponders(doors), issuerCertificates(doors)];
+  return plainHandler((incoming: IncomingMessage): PlainAnswer | Promise<PlainAnswer> => {
     const path = incoming.url ?? "";
-    if (path.length <= maxTargetBytes) {
-      for (const resource of resources) {
-        const answer = resource(incoming, path);
-        if (answer) return answer;
-      }
+    if (path.length > maxTargetBytes) return text(414, `The request target has more than ${maxTargetBytes} octets.`);
+    for (const resource of resources) {
+      const answer = resource(incoming, path);
+      if (answer) return answer;
     }
     return text(404, "Nothing stands under this path.");
   });
