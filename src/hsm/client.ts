@@ -4,6 +4,7 @@ import type { FoundKey, Hsm, HsmHealth, KeyReference, KeySpecification, Priority
 import { Dispatcher } from "./dispatcher.ts";
 import { HealthWatch } from "./health-watch.ts";
 import { keyLabel } from "./key-label.ts";
+import { signInParts } from "./sign-parts.ts";
 import type { TokenOptionNames } from "./supervisor.ts";
 
 export type HsmOptions = {
@@ -45,6 +46,7 @@ class TokenClient implements Hsm {
   readonly #events: Events;
   readonly #dispatcher: Dispatcher;
   readonly #health: HealthWatch;
+  #lastStream = 0;
 
   constructor({ module, token, pin, sessions, administration = false, ...options }: HsmOptions, events: Events) {
     this.token = token;
@@ -62,8 +64,18 @@ class TokenClient implements Hsm {
   }
 
   async sign(key: KeyReference, purpose: Purpose, bytes: Uint8Array, priority: Priority = "issue"): Promise<Uint8Array<ArrayBuffer>> {
-    if (key.token !== this.token) throw new Fault("internal", `key ${key.ckaId} is in token "${key.token}", this is "${this.token}"`);
+    this.#requireOwn(key);
     return this.#dispatcher.call({ act: "sign", key, purpose, bytes }, { priority });
+  }
+
+  async signParts(
+    key: KeyReference,
+    purpose: "crl",
+    parts: AsyncIterable<Uint8Array>,
+    priority: Priority = "issue",
+  ): Promise<Uint8Array<ArrayBuffer>> {
+    this.#requireOwn(key);
+    return signInParts(this.#dispatcher, parts, { stream: (this.#lastStream += 1), key, purpose, priority });
   }
 
   async generate(specification: KeySpecification): Promise<TokenKey> {
@@ -107,6 +119,10 @@ class TokenClient implements Hsm {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#health.stop();
     await this.#dispatcher.stop();
+  }
+
+  #requireOwn(key: KeyReference): void {
+    if (key.token !== this.token) throw new Fault("internal", `key ${key.ckaId} is in token "${key.token}", this is "${this.token}"`);
   }
 
   #healthProblem(ageSeconds: number | undefined): string | undefined {

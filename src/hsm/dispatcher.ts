@@ -95,6 +95,11 @@ export class Dispatcher {
     await this.#supervisor.stop();
   }
 
+  /** Tells the host to forget a stream, of which no part may be on its way. */
+  drop(stream: number): void {
+    this.#supervisor.drop(stream);
+  }
+
   /** Replaces the host by a new one; its calls go to that one. */
   replaceHost(reason: string): void {
     this.#supervisor.replace(reason);
@@ -177,7 +182,7 @@ export class Dispatcher {
   }
 
   #answer(pending: PendingCall, answer: HostAnswer[HostCall["act"]]): void {
-    if (pending.call.act === "sign") {
+    if (pending.call.act === "sign" || pending.call.act === "signParts") {
       this.#breaker.succeeded();
       this.#supervisor.worked();
       this.#events.measure("chancery_hsm_sign_seconds", (performance.now() - pending.sentAt) / 1000, {
@@ -220,7 +225,9 @@ export class Dispatcher {
   #retry(pending: PendingCall, cause: string): void {
     if (pending.answered) return;
     const hopeless = this.#breaker.open || this.#supervisor.refusal !== undefined;
-    if (pending.attempts < 2 && pending.call.act !== "generate" && !hopeless) this.#queue.addFirst(pending, pending.priority);
+    // Several parts of one stream are lost together: that is one failure, and its last call may count it.
+    if (pending.call.act === "part") this.#reject(pending, unavailable(this.#token, cause));
+    else if (pending.attempts < 2 && !onceOnly.has(pending.call.act) && !hopeless) this.#queue.addFirst(pending, pending.priority);
     else this.#giveUp(pending, cause);
   }
 
@@ -276,6 +283,8 @@ export class Dispatcher {
 
 /** A module may initialise slowly, whatever a signature may take. */
 const shortestOpeningMs = 10_000;
+/** A pair may have been generated; of a stream the next host knows nothing. */
+const onceOnly: ReadonlySet<HostCall["act"]> = new Set(["generate", "part", "signParts"]);
 const brokenDetail = "it failed three times in a row and is tried once a second";
 
 function unavailable(token: string, detail: string): Fault {

@@ -1,4 +1,5 @@
 import type { EventName } from "../ports/events.ts";
+import type { KeyAlgorithm } from "../pki/algorithm.ts";
 import type { FoundKey, KeyReference, KeySpecification, Purpose, TokenKey } from "../ports/hsm.ts";
 
 /** What opens a token. The PIN travels in this frame alone: never in argv, environment or a log. */
@@ -20,6 +21,10 @@ export type Opening = TokenOpening & {
 /** What the host is asked to do with the token, and what each act answers. */
 export type HostCall =
   | { readonly act: "sign"; readonly key: KeyReference; readonly purpose: Purpose; readonly bytes: Uint8Array }
+  /** Octets of a stream, `index` counted from 0; it begins with its first part, which says by which key's algorithm it is hashed. */
+  | { readonly act: "part"; readonly stream: number; readonly index: number; readonly algorithm: KeyAlgorithm; readonly bytes: Uint8Array }
+  /** Ends a stream of so many parts and signs it. */
+  | { readonly act: "signParts"; readonly stream: number; readonly parts: number; readonly key: KeyReference; readonly purpose: "crl" }
   | { readonly act: "generate"; readonly specification: KeySpecification }
   | { readonly act: "read"; readonly ckaId: string }
   | { readonly act: "find"; readonly ckaId: string }
@@ -29,6 +34,8 @@ export type HostCall =
 /** The answer to each act. */
 export type HostAnswer = {
   readonly sign: Uint8Array<ArrayBuffer>;
+  readonly part: undefined;
+  readonly signParts: Uint8Array<ArrayBuffer>;
   readonly generate: TokenKey;
   readonly read: TokenKey | undefined;
   readonly find: FoundKey;
@@ -43,6 +50,8 @@ export type Message<Frame> = readonly Frame[];
 export type FrameToHost =
   | { readonly frame: "open"; readonly opening: Opening }
   | { readonly frame: "call"; readonly id: number; readonly call: HostCall }
+  /** Its caller has given the stream up: nobody answers. */
+  | { readonly frame: "drop"; readonly stream: number }
   | { readonly frame: "stop" };
 
 /**

@@ -8,13 +8,15 @@ import { KeyHandles } from "./key-handle.ts";
 import { destroyKey, findKey, generateKey, listKeys, readKey } from "./key-object.ts";
 import { openToken } from "./open-token.ts";
 import { outbox } from "./outbox.ts";
-import { sign } from "./sign.ts";
+import { PartStreams } from "./part-stream.ts";
+import { sign, signInput } from "./sign.ts";
 import type { Signer } from "./sign.ts";
 
 /** Calls that have not been answered: what a lost channel waits for. */
 let callsOut = 0;
 let signer: Signer | undefined;
 let administration = false;
+const streams = new PartStreams();
 const send = outbox((frames: Message<FrameFromHost>) => {
   if (process.connected) process.send?.(frames);
 });
@@ -32,6 +34,7 @@ process.once("message", ([first, ...others]: Message<FrameToHost>) => {
 
 function receive(frame: FrameToHost): void {
   if (frame.frame === "call") void serve(frame.id, frame.call);
+  else if (frame.frame === "drop") streams.drop(frame.stream);
   else if (frame.frame === "stop") process.disconnect();
 }
 
@@ -64,6 +67,7 @@ async function serve(id: number, call: HostCall): Promise<void> {
   try {
     if (!signer) throw new HostFailure("device", "the token is not open");
     requireAdministration(call);
+    // Parts are taken within this turn, so that a stream has them in the order in which they came.
     send({ frame: "answer", id, answer: await perform(signer, call) });
   } catch (error) {
     send({ frame: "failure", id, ...describe(error) });
@@ -78,10 +82,14 @@ function requireAdministration({ act }: HostCall): void {
   throw new HostFailure("refused", `the token was opened to sign, not to ${act} keys`);
 }
 
-function perform(world: Signer, call: HostCall): Promise<HostAnswer[HostCall["act"]]> {
+function perform(world: Signer, call: HostCall): HostAnswer[HostCall["act"]] | Promise<HostAnswer[HostCall["act"]]> {
   switch (call.act) {
     case "sign":
       return sign(world, call);
+    case "part":
+      return streams.take(call);
+    case "signParts":
+      return signInput(world, call, streams.end(call));
     case "generate":
       return generateKey(world.token, call.specification);
     case "read":

@@ -24,7 +24,18 @@ export type Signer = {
 export async function sign(signer: Signer, request: Extract<HostCall, { act: "sign" }>): Promise<Uint8Array<ArrayBuffer>> {
   const problem = purposeProblem(request.purpose, request.bytes);
   if (problem !== undefined) throw new HostFailure("refused", problem);
-  const input = Buffer.from(signingInput(request.key.algorithm, request.bytes));
+  return signInput(signer, request, signingInput(request.key.algorithm, request.bytes));
+}
+
+/** A key and what it is to sign for. */
+type Use = Pick<Extract<HostCall, { act: "sign" | "signParts" }>, "key" | "purpose">;
+
+/**
+ * The signature over bytes whose digest `prepared` holds as the token takes it, when they are what the purpose says: whoever hashed them has checked that.
+ * @throws HostFailure, ReturnError
+ */
+export async function signInput(signer: Signer, request: Use, prepared: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
+  const input = Buffer.from(prepared);
   try {
     return await signOnce(signer, request, input);
   } catch (error) {
@@ -34,7 +45,7 @@ export async function sign(signer: Signer, request: Extract<HostCall, { act: "si
   }
 }
 
-async function signOnce(signer: Signer, request: Extract<HostCall, { act: "sign" }>, input: Buffer): Promise<Uint8Array<ArrayBuffer>> {
+async function signOnce(signer: Signer, request: Use, input: Buffer): Promise<Uint8Array<ArrayBuffer>> {
   const { sessions, library } = signer.token;
   const session = await sessions.take();
   try {
@@ -71,7 +82,7 @@ function signPinned(
   });
 }
 
-function requireUse(found: KeyHandle, { key, purpose }: Extract<HostCall, { act: "sign" }>): void {
+function requireUse(found: KeyHandle, { key, purpose }: Use): void {
   if (!found.purposes.has(purpose)) {
     throw new HostFailure("refused", `key ${key.ckaId} serves ${[...found.purposes].join(", ") || "no purpose"}, not ${purpose}`);
   }

@@ -78,6 +78,11 @@ export class Supervisor {
     this.#send({ frame: "call", id, call });
   }
 
+  /** Tells the host to forget a stream. */
+  drop(stream: number): void {
+    if (this.#ready) this.#send({ frame: "drop", stream });
+  }
+
   /** Kills the host; the next one starts at once, or after a pause when the last ones ended early too. */
   replace(cause: string): void {
     // Several callers may complain of the same host: those after the first meet its successor, or nobody.

@@ -1,4 +1,4 @@
-import { createPublicKey, createVerify, hash, verify, type KeyObject } from "node:crypto";
+import { createHash, createPublicKey, createVerify, hash, verify, type KeyObject } from "node:crypto";
 import { Fault } from "../fault.ts";
 import { bytesOf, fieldsOf, readDer, tag, type DerValue } from "./der.ts";
 import { readBitString, readOid, readUnsigned } from "./der-field.ts";
@@ -71,6 +71,12 @@ const byIdentifier: ReadonlyMap<string, SignatureAlgorithm> = new Map(
 /** Hash of `data` that a signature of this algorithm signs: 32, 48 or 64 bytes. */
 export function digest(algorithm: SignatureAlgorithm, data: Uint8Array): Uint8Array<ArrayBuffer> {
   return hash(signatures[algorithm].hash, data, "buffer");
+}
+
+/** As `digest`, of data that comes in parts. */
+export function hasher(algorithm: SignatureAlgorithm): { update(data: Uint8Array): void; digest(): Uint8Array<ArrayBuffer> } {
+  const running = createHash(signatures[algorithm].hash);
+  return { update: (data) => void running.update(data), digest: () => Uint8Array.from(running.digest()) };
 }
 
 /** The numbers of a SubjectPublicKeyInfo of a kind that we know, before anything is judged but their encoding. */

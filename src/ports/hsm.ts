@@ -61,6 +61,12 @@ export type Hsm = AsyncDisposable & {
   readonly administration: boolean;
   /** Signs the whole `bytes`; the host hashes them. */
   sign(key: KeyReference, purpose: Purpose, bytes: Uint8Array, priority?: Priority): Promise<Uint8Array<ArrayBuffer>>;
+  /**
+   * Signs what `parts` give, one after the other, without ever holding the whole: they go to the host as it takes them, and the host hashes
+   * and checks them on the way. A TBSCertList alone is long enough for that. The deadline counts for each part, not for the whole, and
+   * nothing is asked again: a host that ends in between fails the call. When `parts` throw, the call fails with that and nothing is signed.
+   */
+  signParts(key: KeyReference, purpose: "crl", parts: AsyncIterable<Uint8Array>, priority?: Priority): Promise<Uint8Array<ArrayBuffer>>;
   /** Generates a pair with the attributes of a CA key, reads every one back and destroys both halves where one deviates. */
   generate(specification: KeySpecification): Promise<TokenKey>;
   /** Reads a pair's SPKI and attributes; undefined when no pair has this CKA_ID. */
