@@ -2,7 +2,7 @@
 
 -- While a row is open nothing is issued but what the service needs for itself. Rows stay: they say who halted it, when and why.
 create table issuance_halt (
-  id uuid primary key,
+  id text primary key,
   halted_at timestamptz not null,
   halted_by text not null,
   reason text not null,
@@ -25,7 +25,7 @@ create table revocation_request (
 
 -- A revocation of all that a filter finds, within a namespace. Whoever holds the lock of its row does the next batch, and moves the position with it.
 create table revocation_campaign (
-  id uuid primary key,
+  id text primary key,
   request_id bytea not null unique check (octet_length(request_id) = 32),
   request_hash bytea not null check (octet_length(request_hash) = 32),
   namespace text not null,

@@ -16,6 +16,10 @@ const allowed: Readonly<Record<Role, Readonly<Record<Action, boolean>>>> = {
   viewer: {
     "certificate:issue": false,
     "certificate:read": true,
+    "certificate:revoke": false,
+    "revocation:create": false,
+    "revocation:read": false,
+    "issuance:halt": false,
     "authority:read": true,
     "profile:read": true,
     "token:create": false,
@@ -31,6 +35,10 @@ const allowed: Readonly<Record<Role, Readonly<Record<Action, boolean>>>> = {
   requester: {
     "certificate:issue": true,
     "certificate:read": true,
+    "certificate:revoke": true,
+    "revocation:create": false,
+    "revocation:read": false,
+    "issuance:halt": false,
     "authority:read": true,
     "profile:read": true,
     "token:create": false,
@@ -46,6 +54,10 @@ const allowed: Readonly<Record<Role, Readonly<Record<Action, boolean>>>> = {
   admin: {
     "certificate:issue": true,
     "certificate:read": true,
+    "certificate:revoke": true,
+    "revocation:create": true,
+    "revocation:read": true,
+    "issuance:halt": true,
     "authority:read": true,
     "profile:read": true,
     "token:create": true,

@@ -20,6 +20,10 @@ export type Principal = {
 export type Action =
   | "certificate:issue"
   | "certificate:read"
+  | "certificate:revoke"
+  | "revocation:create"
+  | "revocation:read"
+  | "issuance:halt"
   | "authority:read"
   | "profile:read"
   | "token:create"

@@ -92,6 +92,13 @@ export function tokenGuard(sql: Sql): PendingQuery<Row[]> {
       and not exists (select from api_token_revocation r where r.token_id = t.id)))`;
 }
 
+/** Whether what a principal acts by still stands: a token that is neither revoked nor expired at `now`; "system" needs none. */
+export async function stands(sql: Sql, principal: string, now: Date): Promise<boolean> {
+  const rows = await sql`
+    select from (select ${principal}::text as principal, ${now.toISOString()}::timestamptz as created_at) u where ${tokenGuard(sql)}`;
+  return rows.length > 0;
+}
+
 function tokens(orm: Tx["orm"]) {
   const { id, namespace, role, createdAt, expiresAt, createdBy } = apiTokenTable;
   return orm

@@ -5,6 +5,7 @@ import { decodeBase64url } from "../jose/base64url.ts";
 import type { AccountKey } from "../jose/jwk.ts";
 import type { JsonObject } from "../jose/json.ts";
 import { parseCertificate } from "../pki/certificate.ts";
+import { reasonCodes } from "../pki/crl-reason.ts";
 import { type Account, principalOf } from "./account.ts";
 import type { Acme } from "./acme.ts";
 import { readAuthorizedIdentifiers } from "./authorization-store.ts";
@@ -12,14 +13,14 @@ import { readAuthorizedIdentifiers } from "./authorization-store.ts";
 /** Who asks: an account, or whoever holds the certificate's own key. */
 export type Revoker = { readonly account: Account } | { readonly key: AccountKey };
 
-const keyCompromise = 1;
+const { keyCompromise } = reasonCodes;
 /** CRLReasons that a client may give (RFC 5280 §5.3.1): unspecified, keyCompromise, affiliationChanged, superseded, cessationOfOperation. */
 const allowedReasons: readonly number[] = [0, keyCompromise, 3, 4, 5];
 const maximumOctets = 65_536;
 
 /**
  * Revokes a certificate for the account that got it, for one that has valid authorizations for all of its names, or for whoever holds its
- * key, which is blocked when they say that it is compromised (RFC 8555 §7.6). Durable with its audit record on return.
+ * key, which is blocked when they say that it is compromised (RFC 8555 §7.6). keyCompromise takes the place of another reason that stands. Durable with its audit record on return.
  * @throws Fault `malformed` for a certificate that is none, `notFound` for one that is not ours; `badRevocationReason`; `unauthorized` for
  *   anybody else, and for a certificate that has expired; `alreadyRevoked`.
  */
@@ -32,16 +33,18 @@ export async function revokeCertificate(acme: Acme, by: Revoker, payload: JsonOb
   if (right === "names" && reason === keyCompromise) {
     throw new Fault("badRevocationReason", "keyCompromise is for the certificate's own account or key to say");
   }
-  const revoked = await revoke(acme.ca, {
+  const { outcome } = await revoke(acme.ca, {
     authority: certificate.authority,
     serial: Buffer.from(certificate.serial, "hex"),
     reason,
+    // The right to it has been shown, and is none of a namespace's.
+    namespace: "/",
     // Whoever holds the certificate's key is nobody that we know.
     principal: "account" in by ? principalOf(by.account).id : `acme:key:${by.key.thumbprint}`,
     requestId,
     provenKey: right === "key" ? Buffer.from(certificate.spkiSha256, "hex") : undefined,
   });
-  if (!revoked) throw new Fault("alreadyRevoked", "the certificate is revoked already");
+  if (outcome === "alreadyRevoked") throw new Fault("alreadyRevoked", "the certificate is revoked already");
 }
 
 async function ourCertificate(acme: Acme, value: JsonObject[string] | undefined): Promise<StoredCertificate> {

@@ -71,7 +71,7 @@ export async function recordIntents(sql: Sql, rows: readonly IntentRow[], guard:
 const mayBegin = (sql: Sql, guard: Guard) =>
   sql`not exists (select from reserved_key r where r.spki_sha256 = u.spki_sha256 and u.principal <> 'system') and ${guard(sql)}`;
 
-/** Whether the attempt could be recorded now, as far as its key and the guard go; what its caller proved itself with is not known any more. */
+/** Whether the attempt could be recorded now, as far as its key and the guard go; what its caller proved itself with may not be known any more. */
 export async function holdsStill(
   sql: Sql,
   {
@@ -79,14 +79,15 @@ export async function holdsStill(
     principal,
     namespace,
     spkiSha256,
+    credential,
     now,
-  }: Pick<IntentRow, "requestId" | "principal" | "namespace" | "spkiSha256"> & { readonly now: Date },
+  }: Pick<IntentRow, "requestId" | "principal" | "namespace" | "spkiSha256" | "credential"> & { readonly now: Date },
   guard: Guard,
 ): Promise<boolean> {
   const rows = await sql`
     select from (
       select ${requestId}::bytea as request_id, ${principal}::text as principal, ${namespace}::text as namespace,
-        ${spkiSha256}::bytea as spki_sha256, ${now.toISOString()}::timestamptz as created_at, null::text as credential
+        ${spkiSha256}::bytea as spki_sha256, ${now.toISOString()}::timestamptz as created_at, ${credential ?? null}::text as credential
     ) u where ${mayBegin(sql, guard)}`;
   return rows.length > 0;
 }

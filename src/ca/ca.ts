@@ -8,6 +8,7 @@ import { type AttemptPosition, findStandingIntents, type Guard, type IntentRow, 
 import type { Authority } from "./authority.ts";
 import { type CertificateRow, findStandingCertificates, recordCertificates } from "./certificate-store.ts";
 import type { IssuedCertificate } from "./certificates.ts";
+import { type HaltState, watchHalt } from "./halt.ts";
 import { openPrimeCheck, type PrimeCheck } from "./prime-check.ts";
 import { type CrlShards, freezeProfiles, type FrozenProfile, profilesWith } from "./profiles.ts";
 import { timekeeper, type Timekeeper } from "./timekeeper.ts";
@@ -24,6 +25,8 @@ export type Ca = {
   readonly authorities: ReadonlyMap<string, Authority>;
   readonly profiles: ReadonlyMap<string, FrozenProfile>;
   readonly timekeeper: Timekeeper;
+  /** Whether an administrator has halted issuance. */
+  readonly halt: HaltState;
   /** Attempts that this instance is signing at the moment, by serial. */
   readonly finishing: Map<string, Promise<IssuedCertificate>>;
   /** Attempts of orders that this instance may have left open, by serial. */
@@ -57,6 +60,7 @@ export async function openCa({ crlShards = {}, ...world }: CaWorld): Promise<Ca>
     ...world,
     profiles,
     timekeeper: timekeeper(clock, lastSignedAt),
+    halt: watchHalt(database),
     finishing: new Map(),
     unfinished: new Map(),
     settling: { after: undefined },

@@ -10,9 +10,10 @@ import type { AttemptRow, IntentRow } from "./attempt-store.ts";
 import { issuerOfShard, type SigningAuthority } from "./authority.ts";
 import type { Ca } from "./ca.ts";
 import { type IssuedCertificate, readCertificateOfRequest } from "./certificates.ts";
+import { refuseHalted } from "./halt.ts";
 
 /** An intent as it is worked on; `plan` and `publicKey` are read from its bytes where they are not at hand. */
-type OpenAttempt = Pick<IntentRow, "serial" | "requestId" | "namespace" | "tbs"> & {
+type OpenAttempt = Pick<IntentRow, "serial" | "requestId" | "namespace" | "principal" | "tbs"> & {
   readonly plan?: Certificate;
   /** As in the intent, where these are the very bytes that were linted: bytes that have changed since are not signed. */
   readonly tbsSha256?: string;
@@ -22,6 +23,7 @@ type OpenAttempt = Pick<IntentRow, "serial" | "requestId" | "namespace" | "tbs">
 /**
  * Signs what an open attempt holds, once more where it was signed before, and records the certificate that verifies. Callers that meet here
  * over one attempt share one signature; of several instances, whoever records first decides. The certificate returned is the recorded one.
+ * @throws Fault `issuanceHalted`: the attempt stays open
  */
 export async function finish(ca: Ca, authority: SigningAuthority, profile: Profile, attempt: OpenAttempt): Promise<IssuedCertificate> {
   const id = Buffer.from(attempt.serial).toString("hex");
@@ -38,6 +40,7 @@ export async function finish(ca: Ca, authority: SigningAuthority, profile: Profi
 
 async function signAndRecord(ca: Ca, authority: SigningAuthority, profile: Profile, attempt: OpenAttempt): Promise<IssuedCertificate> {
   refuseAltered(ca, authority, attempt);
+  await refuseHalted(ca, attempt.principal);
   const der = await seal(ca, authority, profile, attempt.tbs);
   const plan = attempt.plan ?? parseTbsCertificate(attempt.tbs);
   const { keyObject: publicKey } = attempt.publicKey ?? verificationKey(plan.spki);
@@ -46,6 +49,8 @@ async function signAndRecord(ca: Ca, authority: SigningAuthority, profile: Profi
     ca.events.tell("error", "second-decoder.disagreed", { authority: authority.slug, differences });
     throw new Fault("internal", "a second decoder reads the certificate otherwise");
   }
+  // The token may have had it in its queue for seconds: the signature is thrown away, the attempt is settled when issuance goes on.
+  await refuseHalted(ca, attempt.principal);
   const outcome = await ca.recordCertificate({
     authority: authority.slug,
     serial: attempt.serial,

@@ -52,7 +52,7 @@ export type Issued = {
  * is returned, and at most one certificate ever comes of one request.
  * @throws Fault `policyDenied`, `badCSR`, `lifetimeOutOfRange`, `lintRefused`: the request cannot be served as it is
  * @throws Fault `idempotencyMismatch`: the key stands for another request
- * @throws Fault `hsmUnavailable`, `databaseUnavailable`, `busy`: the same request may be repeated; under a key it never issues twice
+ * @throws Fault `issuanceHalted`, `hsmUnavailable`, `databaseUnavailable`, `busy`: the same request may be repeated; under a key it never issues twice
  */
 export async function issue(ca: Ca, request: IssueRequest): Promise<Issued> {
   const issuing = [...ca.authorities.values()].filter((authority) => authority.kind === "issuing");

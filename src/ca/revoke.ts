@@ -1,13 +1,24 @@
+import { stands } from "../access/store.ts";
 import { appendAudit } from "../audit/append.ts";
 import { auditRow } from "../audit/entry.ts";
+import { transactCertainly } from "../database/certain.ts";
 import type { Tx } from "../database/connect.ts";
 import { wholeSeconds } from "../database/whole-seconds.ts";
+import { Fault } from "../fault.ts";
+import { reasonCodes } from "../pki/crl-reason.ts";
 import type { Ca } from "./ca.ts";
 import { blockKey, listBlockedKeysInUse } from "./reserved-key-store.ts";
-import { recordRevocation, recordRevocationsOfKey, type RevokedCertificate } from "./revocation-store.ts";
+import {
+  readRevocationRequest,
+  recordCompromise,
+  recordRevocation,
+  recordRevocationRequest,
+  recordRevocationsOfKey,
+  type RevocationRequestRow,
+  type RevokedCertificate,
+} from "./revocation-store.ts";
 
-/** CRLReason of keyCompromise. @see RFC 5280 §5.3.1 */
-const keyCompromise = 1;
+const { keyCompromise } = reasonCodes;
 /** Certificates of a compromised key that one transaction revokes; those that are left are the job's. */
 const batch = 100;
 
@@ -17,36 +28,84 @@ export type RevocationRequest = {
   readonly serial: Uint8Array;
   /** CRLReason. @see RFC 5280 §5.3.1 */
   readonly reason: number;
+  /** Since when the key is known to be compromised: whole seconds, not in the future. Absent: from now on. */
+  readonly revokedAt?: Date | undefined;
+  /** The certificate must lie in it or within it: "/" where another right than that of a namespace has been shown. */
+  readonly namespace: string;
   /** As `AuditEntry` has it. */
   readonly principal: string;
   /** What the door calls this call of it. */
   readonly requestId: string;
+  /** The caller's own name for this request: the same one with the same hash is answered as the first. */
+  readonly repeatable?: RevocationRequestRow | undefined;
   /** SHA-256 of the certificate's SubjectPublicKeyInfo, 32 octets, where whoever asks has shown that they hold its private key. */
   readonly provenKey?: Uint8Array | undefined;
 };
 
 /**
- * Revokes a certificate for good; durable with its audit record on return. A key that its holder says is compromised is in no certificate
- * any more: none is issued for it, and those that it has are revoked with this one, the hundredth and later ones by `revokeBlocked`.
- * @returns false when it was revoked before.
+ * What became of a request: the certificate was `revoked`; it was revoked and its reason has `changed` to keyCompromise; both were done
+ * before under the same name, `repeated`; or nothing was done to it, since it is revoked already.
  */
-export async function revoke(ca: Ca, request: RevocationRequest): Promise<boolean> {
-  const { authority, serial, reason, provenKey } = request;
-  const revokedAt = wholeSeconds(ca.clock.now());
-  const { revoked, others } = await ca.database.transact(async (tx) => {
-    // The key before any certificate: of those who revoke certificates of one key, each waits for the one before and for nobody else.
-    const blocked = reason === keyCompromise && provenKey !== undefined ? await blockKey(tx, provenKey, revokedAt) : false;
-    const own = await recordRevocation(tx, { authority, serial, reason, revokedAt });
-    if (own) await record(ca, tx, own, { ...request, keyBlocked: blocked });
-    const rest =
-      reason === keyCompromise && provenKey !== undefined
-        ? await revokeOfKey(ca, tx, provenKey, { ...request, revokedAt, keyBlocked: blocked })
-        : [];
-    return { revoked: own !== undefined, others: rest };
-  });
-  if (revoked) tell(ca, { authority, serial: Buffer.from(serial).toString("hex") }, reason);
+export type RevocationOutcome =
+  | { readonly outcome: "revoked" | "changed"; readonly revokedAt: Date }
+  | { readonly outcome: "repeated" | "alreadyRevoked"; readonly revokedAt?: undefined };
+
+/**
+ * Revokes a certificate for good; durable with its audit record on return. keyCompromise takes the place of another reason that stands
+ * (CAB Forum BR 7.2.2). A key that its holder says is compromised is in no certificate any more: none is issued for it, and those that it has
+ * are revoked with this one, the hundredth and later ones by `revokeBlocked`.
+ * @throws Fault `idempotencyMismatch` when something else was asked under the same name; `unauthenticated` when the principal's token ended
+ *   meanwhile; `databaseUnavailable` when it was not done, or nobody can say.
+ */
+export async function revoke(ca: Ca, request: RevocationRequest): Promise<RevocationOutcome> {
+  const { revocation, others } = await transactCertainly(ca.database, (tx) => act(ca, tx, request));
+  const { authority, reason } = request;
+  const serial = Buffer.from(request.serial).toString("hex");
+  if (revocation.outcome === "revoked" || revocation.outcome === "changed") tell(ca, { authority, serial }, reason);
   for (const other of others) tell(ca, other, reason);
-  return revoked;
+  return revocation;
+}
+
+type Act = { readonly revocation: RevocationOutcome; readonly others: readonly RevokedCertificate[] };
+
+async function act(ca: Ca, tx: Tx, request: RevocationRequest): Promise<Act> {
+  const { authority, serial, reason, namespace, principal, repeatable, provenKey } = request;
+  const now = ca.clock.now();
+  const revokedAt = request.revokedAt ?? wholeSeconds(now);
+  if (principal.startsWith("token:") && !(await stands(tx.sql, principal, now))) {
+    throw new Fault("unauthenticated", "the bearer token is not valid");
+  }
+  if (repeatable && (await wasAsked(tx, repeatable))) return { revocation: { outcome: "repeated" }, others: [] };
+  const isProven = reason === keyCompromise && provenKey !== undefined;
+  // The key before any certificate: of those who revoke certificates of one key, each waits for the one before and for nobody else.
+  const keyBlocked = isProven ? await blockKey(tx, provenKey, wholeSeconds(now)) : false;
+  const revoked = await recordRevocation(tx, { authority, serial, reason, revokedAt }, namespace);
+  const changed =
+    !revoked && reason === keyCompromise ? await recordCompromise(tx, { authority, serial, since: revokedAt }, namespace) : undefined;
+  if (revoked) await record(ca, tx, revoked, { ...request, keyBlocked });
+  if (changed) await record(ca, tx, changed, { ...request, keyBlocked, operation: "certificate.compromise" });
+  const others = isProven ? await revokeOfKey(ca, tx, provenKey, { ...request, revokedAt, keyBlocked }) : [];
+  const done = revoked ?? changed;
+  if (!done) {
+    // A statement of its own sees what the insertion waited for.
+    const repeated = repeatable !== undefined && (await wasAsked(tx, repeatable));
+    return { revocation: { outcome: repeated ? "repeated" : "alreadyRevoked" }, others };
+  }
+  if (repeatable && !(await recordRevocationRequest(tx, repeatable, { authority, serial, recordedAt: wholeSeconds(now) }))) {
+    throw mismatch();
+  }
+  return { revocation: { outcome: revoked ? "revoked" : "changed", revokedAt: done.revokedAt }, others };
+}
+
+/** @throws Fault `idempotencyMismatch` */
+async function wasAsked(tx: Tx, { requestId, requestHash }: RevocationRequestRow): Promise<boolean> {
+  const standing = await readRevocationRequest(tx, requestId);
+  if (standing && !Buffer.from(standing).equals(requestHash)) throw mismatch();
+  return standing !== undefined;
+}
+
+function mismatch(): Fault {
+  return new Fault("idempotencyMismatch", "this Idempotency-Key stands for another revocation");
 }
 
 /**
@@ -68,7 +127,11 @@ export async function revokeBlocked(ca: Ca): Promise<number> {
   return count;
 }
 
-type Because = Pick<RevocationRequest, "principal"> & { readonly requestId?: string; readonly keyBlocked?: boolean };
+type Because = Pick<RevocationRequest, "principal"> & {
+  readonly requestId?: string;
+  readonly keyBlocked?: boolean;
+  readonly operation?: "certificate.revoke" | "certificate.compromise";
+};
 
 async function revokeOfKey(
   ca: Ca,
@@ -76,7 +139,8 @@ async function revokeOfKey(
   spkiSha256: Uint8Array,
   { revokedAt, ...because }: Because & { readonly revokedAt: Date },
 ): Promise<readonly RevokedCertificate[]> {
-  const revoked = await recordRevocationsOfKey(tx, { spkiSha256, reason: keyCompromise, revokedAt, limit: batch });
+  const now = wholeSeconds(ca.clock.now());
+  const revoked = await recordRevocationsOfKey(tx, { spkiSha256, reason: keyCompromise, revokedAt, now, limit: batch });
   for (const certificate of revoked) await record(ca, tx, certificate, { ...because, reason: keyCompromise });
   return revoked;
 }
@@ -85,11 +149,11 @@ async function revokeOfKey(
 async function record(
   ca: Ca,
   tx: Tx,
-  { namespace, authority, serial }: RevokedCertificate,
-  { principal, requestId, reason, keyBlocked }: Because & { readonly reason: number },
+  { namespace, authority, serial, revokedAt }: RevokedCertificate,
+  { principal, requestId, reason, keyBlocked, operation = "certificate.revoke" }: Because & { readonly reason: number },
 ): Promise<void> {
-  const object = { authority, serial, reason, ...(keyBlocked === true && { keyBlocked }) };
-  const entry = { operation: "certificate.revoke", namespace, principal, outcome: "success", object } as const;
+  const object = { authority, serial, reason, revokedAt: revokedAt.toISOString(), ...(keyBlocked === true && { keyBlocked }) };
+  const entry = { operation, namespace, principal, outcome: "success", object } as const;
   await appendAudit(tx, auditRow({ ...entry, ...(requestId !== undefined && { requestId }) }, ca));
 }
 

@@ -16,6 +16,8 @@ import {
 import type { Authority } from "./authority.ts";
 import type { Ca } from "./ca.ts";
 import { finish, isFresh, relint } from "./finish.ts";
+import { issuanceHalted } from "./halt.ts";
+import { readHalt } from "./halt-store.ts";
 import { drawSerial, intentRow } from "./intent.ts";
 import { readFrozenProfile } from "./profiles.ts";
 
@@ -35,7 +37,7 @@ export type Settlement = { readonly finished: number; readonly closed: number; r
 /**
  * Settles attempts that a crash or an outage left open: the same bytes are signed again while they are fresh; else the attempt is closed,
  * its serial revoked, and the next one opened in the same transaction, or, where that may not be, the request is closed for good, as it is
- * where lint now finds anything in the bytes.
+ * where lint now finds anything in the bytes. While issuance is halted only the service's own are settled.
  * May run in several instances at once. An attempt that cannot be settled now stays open for a later round and holds up no other: a round
  * tries the 1,000 behind those that the round before tried, and begins again with the oldest when it has come to the end.
  */
@@ -69,6 +71,7 @@ export async function settle(ca: Ca): Promise<Settlement> {
  * first that cannot be settled now, which then stands behind the others: where the token is away, it is away for all.
  */
 export async function settleUnfinished(ca: Ca): Promise<void> {
+  if (ca.unfinished.size === 0 || ca.halt.known()) return;
   for (const [id, left] of ca.unfinished) {
     ca.unfinished.delete(id);
     try {
@@ -86,6 +89,7 @@ async function settleAttempt(ca: Ca, attempt: AttemptRow): Promise<"finished" | 
   const authority = ca.authorities.get(attempt.authority);
   // A root signs in its ceremony alone, which resumes what it left open.
   if (authority?.kind !== "issuing") return "left";
+  if (attempt.principal !== "system" && (await ca.halt.current())) return "left";
   const profile = await readFrozenProfile(ca.database, attempt.profileSha256);
   if (!profile) throw new Fault("internal", "the profile of an intent is not recorded");
   const plan = parseTbsCertificate(attempt.tbs);
@@ -129,6 +133,9 @@ async function close(
       recordedAt: ca.clock.now(),
     });
     if (!closed) return undefined;
+    // Halted a moment ago: the next attempt may not open, which is no reason to end the request.
+    const halt = attempt.principal === "system" ? undefined : await readHalt(tx.sql);
+    if (halt) throw issuanceHalted(halt);
     const opened = next !== undefined && (await recordIntents(tx.sql, [next], ca.guard)) === 1;
     await appendAudit(
       tx,

@@ -12,14 +12,18 @@ const administers: readonly Action[] = [
   "external-account-key:read",
   "external-account-key:revoke",
   "acme-account:revoke",
+  "revocation:create",
+  "revocation:read",
+  "issuance:halt",
 ];
+const asks: readonly Action[] = ["certificate:issue", "certificate:revoke"];
 
 test.for<{ role: Role; actions: readonly Action[] }>([
   { role: "viewer", actions: reads },
-  { role: "requester", actions: [...reads, "certificate:issue"] },
-  { role: "admin", actions: [...reads, "certificate:issue", ...administers] },
+  { role: "requester", actions: [...reads, ...asks] },
+  { role: "admin", actions: [...reads, ...asks, ...administers] },
 ])("$role may do exactly what its role says", ({ role, actions }) => {
-  const all: readonly Action[] = [...reads, "certificate:issue", ...administers];
+  const all: readonly Action[] = [...reads, ...asks, ...administers];
   expect(all.filter((action) => may(principal(role), action, { namespace: "/" })).toSorted()).toEqual(actions.toSorted());
 });
 

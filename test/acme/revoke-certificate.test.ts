@@ -230,13 +230,16 @@ describe("keyCompromise", () => {
     await expect(asked(world.acme, world.directories.open, asAccountKey(keys))).rejects.toEqual(fault("badPublicKey"));
   });
 
-  test("of a certificate that is revoked already blocks the key all the same, once, and says alreadyRevoked (AR-10, AR-11)", async () => {
+  test("of a certificate that is revoked for another reason takes that one's place and blocks the key, once (AR-10, XC-5, BR 7.2.2)", async () => {
     const keys = await certificateKeys();
     const [first, second] = [await issued([freshName()], keys), await issued([freshName()], keys)];
     await revoke({ account }, first, 4);
+    await revoke(holder(keys), first, 1);
     for (let times = 0; times < 3; times++) await expect(revoke(holder(keys), first, 1)).rejects.toEqual(fault("alreadyRevoked"));
-    expect([await revocations(first), await revocations(second)]).toEqual([[{ reason: 4 }], [{ reason: 1 }]]);
+    expect([await revocations(first), await revocations(second)]).toEqual([[{ reason: 1 }], [{ reason: 1 }]]);
     expect([(await records(first)).length, (await records(second)).length]).toEqual([1, 1]);
+    const changes = (await audited(world.acme, "certificate.compromise")).filter(({ object }) => object["serial"] === first.serial);
+    expect(changes).toMatchObject([{ object: { reason: 1, keyBlocked: true }, principal: expect.stringMatching(/^acme:key:/) as unknown }]);
     await expect(finalized(keys)).rejects.toEqual(fault("badCSR"));
   });
 

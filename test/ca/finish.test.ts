@@ -127,8 +127,8 @@ describe("bytes that change between lint and signature (XI-3, XI-6)", () => {
       expect(await recordOf(signed)).toMatchObject({ ended: false });
 
       // Without either the certificate is issued, and the invariants see it.
-      const { serial, requestId, namespace, tbs } = signed;
-      const issued = await finish(ca, authority, profile, { serial, requestId, namespace, tbs });
+      const { serial, requestId, namespace, principal, tbs } = signed;
+      const issued = await finish(ca, authority, profile, { serial, requestId, namespace, principal, tbs });
       expect(issued.names.map(({ value }) => value)).toEqual(content.names.map(({ value }) => value));
       expect(issued.spkiSha256).toBe(sha256(content.spki));
       expect(await ca.database.read((sql) => brokenInvariants(sql))).toContain(`the certificate ${issued.serial} is not over its intent`);

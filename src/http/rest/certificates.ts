@@ -6,9 +6,11 @@ import { csrFromText, parseCsr } from "../../pki/csr.ts";
 import { canonicalDnsName, canonicalIpAddress, canonicalUri, type GeneralName } from "../../pki/general-name.ts";
 import { encodePem } from "../../pki/pem.ts";
 import type { RestDoors } from "../doors.ts";
-import { rfc3339, time } from "./time.ts";
+import { recordingDenial } from "./denial.ts";
+import { idempotencyKey, namedRequest } from "./idempotency-key.ts";
 import { page } from "./page.ts";
 import { type Answer, route } from "./route.ts";
+import { rfc3339, time } from "./time.ts";
 
 const largestLifetimeSeconds = 2 ** 31 - 1;
 const lifetimeRange = `must be a whole number from 1 to ${largestLifetimeSeconds}`;
@@ -27,8 +29,9 @@ export const issueRoute = route({
     lifetimeSeconds: z.int(lifetimeRange).min(1, lifetimeRange).max(largestLifetimeSeconds, lifetimeRange).optional(),
   }),
   handle: async (doors, { principal, body, headers, requestId }) => {
-    const key = idempotencyKey(headers["idempotency-key"]);
-    try {
+    const key = idempotencyKey(headers);
+    const object = { profile: body.profile };
+    return await recordingDenial(doors, { principal, requestId, operation: "certificate.issue", object, codes: judgements }, async () => {
       refuseForeignProfile(doors, body.profile);
       const csr = await parseCsr(csrFromText(body.csr));
       const { certificate, repeated } = await doors.issue({
@@ -44,18 +47,33 @@ export const issueRoute = route({
       });
       const location = `/v1/certificates/${certificate.serial}`;
       return { status: repeated ? 200 : 201, headers: { location }, json: certificateWithChain(certificate) };
-    } catch (error) {
-      if (error instanceof Fault && judgements.has(error.code)) {
-        const object = { profile: body.profile };
-        await doors.recordDenial({ principal, operation: "certificate.issue", code: error.code, requestId, object });
-      }
-      throw error;
-    }
+    });
   },
 });
 
 /** Refusals of what was asked, rather than of how: they leave an audit record (AUD-17). */
 const judgements: ReadonlySet<FaultCode> = new Set(["policyDenied", "badCSR", "lifetimeOutOfRange", "lintRefused"]);
+
+/** POST /v1/certificates/{serial}/revoke: the certificate is revoked for good. */
+export const revokeRoute = route({
+  method: "POST",
+  path: "/v1/certificates/:serial/revoke",
+  action: "certificate:revoke",
+  body: z.strictObject({ reason: z.string().max(64).optional(), revokedAt: time.optional(), proof: z.string().min(1).optional() }),
+  handle: async (doors, { principal, parts, body, headers, requestId }) => {
+    const { serial = "" } = parts;
+    if (!serialPattern.test(serial)) throw unknownCertificate(serial);
+    const { reason, revokedAt } = body;
+    const proof = body.proof === undefined ? undefined : csrFromText(body.proof);
+    const asked = { serial, reason, revokedAt: revokedAt && rfc3339(revokedAt), proof: proof && Buffer.from(proof).toString("hex") };
+    const repeatable = namedRequest({ principal, headers }, "certificate.revoke", asked);
+    const refusable = { principal, requestId, operation: "certificate.revoke", object: { serial } };
+    return await recordingDenial(doors, refusable, async () => {
+      const revoked = await doors.revokeCertificate(principal, { serial, reason, revokedAt, proof, repeatable, requestId });
+      return { json: certificateWithChain(revoked) };
+    });
+  },
+});
 
 /** GET /v1/certificates/{serial}: what was issued, as JSON, PEM with its chain (RFC 8555 §9.1), or DER (RFC 2585 §4.1). */
 export const readRoute = route({
@@ -66,7 +84,7 @@ export const readRoute = route({
   handle: async (doors, { principal, parts, accepted }): Promise<Answer> => {
     const { serial = "" } = parts;
     const certificate = serialPattern.test(serial) ? await doors.readCertificate(principal.namespace, serial) : undefined;
-    if (!certificate) throw new Fault("notFound", `there is no certificate ${JSON.stringify(serial.slice(0, 64))}`);
+    if (!certificate) throw unknownCertificate(serial);
     switch (accepted) {
       case "application/pem-certificate-chain":
         return { type: accepted, bytes: pem([certificate.certificate, ...certificate.chain]) };
@@ -79,6 +97,10 @@ export const readRoute = route({
 });
 
 const serialPattern = /^[0-9a-f]{32}$/;
+
+function unknownCertificate(serial: string): Fault {
+  return new Fault("notFound", `there is no certificate ${JSON.stringify(serial.slice(0, 64))}`);
+}
 
 /** GET /v1/certificates: what was issued in the caller's namespace and within it, newest first. */
 export const listRoute = route({
@@ -110,13 +132,6 @@ function generalName(text: string, context: z.RefinementCtx): GeneralName {
   if (dns !== undefined) return { type: "dns", value: dns };
   context.addIssue({ code: "custom", message: "must be a DNS name, an IP address or a URI" });
   return z.NEVER;
-}
-
-/** @throws Fault `malformed` unless it is absent or 1 to 255 visible ASCII characters. */
-function idempotencyKey(header: string | readonly string[] | undefined): string | undefined {
-  if (header === undefined) return undefined;
-  if (typeof header === "string" && /^[\x21-\x7e]{1,255}$/.test(header)) return header;
-  throw new Fault("malformed", "Idempotency-Key must be 1 to 255 visible ASCII characters");
 }
 
 /** Authorities and responders are made by the service itself: nobody can ask for their profiles. */

@@ -1,8 +1,9 @@
 import { listAcmeAccountsRoute, readAcmeAccountRoute, revokeAcmeAccountRoute } from "./acme-accounts.ts";
 import { listAcmeOrdersRoute, readAcmeOrderRoute } from "./acme-orders.ts";
 import { authoritiesRoute } from "./authorities.ts";
-import { issueRoute, listRoute, readRoute } from "./certificates.ts";
+import { issueRoute, listRoute, readRoute, revokeRoute } from "./certificates.ts";
 import { createExternalAccountKeyRoute, listExternalAccountKeysRoute, revokeExternalAccountKeyRoute } from "./external-account-keys.ts";
+import { haltRoute, readHaltRoute, resumeRoute } from "./halt.ts";
 import { problemRoute } from "./problems.ts";
 import { profilesRoute } from "./profiles.ts";
 import type { Route } from "./route.ts";
@@ -12,7 +13,11 @@ import { createTokenRoute, listTokensRoute, revokeTokenRoute } from "./tokens.ts
 export const routes: readonly Route[] = [
   issueRoute,
   readRoute,
+  revokeRoute,
   listRoute,
+  haltRoute,
+  resumeRoute,
+  readHaltRoute,
   authoritiesRoute,
   profilesRoute,
   createTokenRoute,

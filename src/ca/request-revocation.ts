@@ -1,0 +1,103 @@
+import { contains } from "../access/namespace.ts";
+import type { Principal } from "../access/principal.ts";
+import { Fault } from "../fault.ts";
+import { isReasonName, reasonCodes, type ReasonName, reasonNames } from "../pki/crl-reason.ts";
+import { requireKeyProof } from "../pki/key-proof.ts";
+import type { Ca } from "./ca.ts";
+import { type IssuedCertificate, readCertificate, readStoredCertificate, type StoredCertificate } from "./certificates.ts";
+import type { RevocationRequestRow } from "./revocation-store.ts";
+import { revoke } from "./revoke.ts";
+
+/** What is asked of a certificate, in words that nothing has judged but their form. */
+export type RevocationAsked = {
+  /** 32 lower-case hex digits. */
+  readonly serial: string;
+  /** Name of a CRLReason. Absent: unspecified, where that is allowed. */
+  readonly reason?: string | undefined;
+  /** Since when the key is known to be compromised, whole seconds. */
+  readonly revokedAt?: Date | undefined;
+  /** DER of a PKCS#10 request by which the certificate's key shows itself: see `requireKeyProof`. */
+  readonly proof?: Uint8Array | undefined;
+  /** The caller's own name for this request, and the hash of what it asks. */
+  readonly repeatable?: RevocationRequestRow | undefined;
+  readonly requestId: string;
+};
+
+/**
+ * Revokes a certificate for a principal: an administrator of its namespace, or the requester that got it. Certificates of authorities are for
+ * administrators of "/" alone. Durable with its audit record on return; with a proof its key is in no certificate any more.
+ * @returns the certificate as it is then.
+ * @throws Fault `notFound` for one that the principal may not see; `policyDenied`; `certificateExpired`; `badRevocationReason` that lists what may
+ *   be given; `malformed` for a time that cannot be; `badCSR` for a proof that is none; `alreadyRevoked`; those of `revoke`
+ */
+export async function requestRevocation(ca: Ca, principal: Principal, asked: RevocationAsked): Promise<IssuedCertificate> {
+  const certificate = await visible(ca, principal, asked.serial);
+  const ofAuthority = ca.authorities.get(certificate.authority)?.kind === "root";
+  requireRight(principal, certificate, ofAuthority);
+  const reason = judgeReason(asked.reason, principal, ofAuthority);
+  if (certificate.notAfter < ca.clock.now()) {
+    throw new Fault("certificateExpired", `the certificate ended at ${certificate.notAfter.toISOString()}: there is nothing to revoke`);
+  }
+  judgeTime(ca, certificate, { ...asked, reason });
+  if (asked.proof) await requireKeyProof(asked.proof, certificate);
+
+  const done = await revoke(ca, {
+    authority: certificate.authority,
+    serial: Buffer.from(certificate.serial, "hex"),
+    reason: reasonCodes[reason],
+    revokedAt: asked.revokedAt,
+    namespace: principal.namespace,
+    principal: principal.id,
+    requestId: asked.requestId,
+    repeatable: asked.repeatable,
+    provenKey: asked.proof && Buffer.from(certificate.spkiSha256, "hex"),
+  });
+  if (done.outcome === "alreadyRevoked") throw new Fault("alreadyRevoked", "the certificate is revoked already");
+  // By the first of these requests, perhaps since it was read here.
+  if (done.revokedAt === undefined) return (await readCertificate(ca, principal.namespace, asked.serial)) ?? certificate;
+  return { ...certificate, status: "revoked", revocation: { revokedAt: done.revokedAt, reason } };
+}
+
+async function visible(ca: Ca, { namespace }: Principal, serial: string): Promise<StoredCertificate> {
+  for (const { slug } of ca.authorities.values()) {
+    const stored = await readStoredCertificate(ca, slug, Buffer.from(serial, "hex"));
+    if (stored && contains(namespace, stored.namespace)) return stored;
+  }
+  throw new Fault("notFound", `there is no certificate ${JSON.stringify(serial)}`);
+}
+
+function requireRight(principal: Principal, certificate: StoredCertificate, ofAuthority: boolean): void {
+  if (ofAuthority && (principal.role !== "admin" || principal.namespace !== "/")) {
+    throw new Fault("policyDenied", "an authority's certificate is revoked by an administrator of the namespace / alone");
+  }
+  // Its own CRL would have to say it, which nobody could believe.
+  if (ofAuthority && certificate.profile === "root") {
+    throw new Fault("policyDenied", "a root is not revoked: those who trust it take it out of their trust stores");
+  }
+  if (principal.role !== "admin" && certificate.principal !== principal.id) {
+    throw new Fault("policyDenied", "a requester revokes certificates that its own token asked for; others are for administrators");
+  }
+}
+
+/** Staff alone says that a right was withdrawn; of an authority's certificate verifiers are told why (CAB Forum BR 7.2.2). */
+function judgeReason(given: string | undefined, { role }: Principal, ofAuthority: boolean): ReasonName {
+  const allowed = reasonNames.filter(
+    (name) => (name !== "privilegeWithdrawn" || role === "admin") && (name !== "unspecified" || !ofAuthority),
+  );
+  const reason = given ?? (ofAuthority ? "" : "unspecified");
+  if (isReasonName(reason) && allowed.includes(reason)) return reason;
+  throw new Fault("badRevocationReason", `reason must be one of ${allowed.join(", ")}`);
+}
+
+function judgeTime(
+  { clock }: Ca,
+  { notBefore }: StoredCertificate,
+  { reason, revokedAt, proof }: { reason: ReasonName; revokedAt?: Date | undefined; proof?: Uint8Array | undefined },
+): void {
+  if (proof && reason !== "keyCompromise") throw new Fault("malformed", "a proof goes with keyCompromise alone");
+  if (!revokedAt) return;
+  if (reason !== "keyCompromise")
+    throw new Fault("malformed", "revokedAt goes with keyCompromise alone: otherwise it is the time of the request");
+  if (revokedAt > clock.now()) throw new Fault("malformed", "revokedAt is in the future");
+  if (revokedAt < notBefore) throw new Fault("malformed", `revokedAt is before the certificate's notBefore, ${notBefore.toISOString()}`);
+}
