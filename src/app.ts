@@ -18,11 +18,10 @@ import type { Guard } from "./ca/attempt-store.ts";
 import { type Ca, openCa } from "./ca/ca.ts";
 import { healthKeyName } from "./ca/ceremony.ts";
 import { listCertificates, readCertificate } from "./ca/certificates.ts";
-import { haltIssuance, resumeIssuance, showHalt } from "./ca/halt.ts";
-import { haltGuard } from "./ca/halt-store.ts";
 import { issue } from "./ca/issue.ts";
+import { openOcsp, type Ocsp, renewResponders, responderProblem } from "./ca/ocsp.ts";
+import { answerOcsp } from "./ca/ocsp-answer.ts";
 import { openAuthorities, requireKeys } from "./ca/open-authorities.ts";
-import { requestRevocation } from "./ca/request-revocation.ts";
 import { revokeBlocked } from "./ca/revoke.ts";
 import { settle, settleUnfinished } from "./ca/settle.ts";
 import type { Config } from "./config.ts";
@@ -40,13 +39,12 @@ import { restDoor } from "./http/rest/door.ts";
 import { routes } from "./http/rest/routes.ts";
 import { listen, type ListenAddress, type Listener, requireFree } from "./http/server.ts";
 import { statusListener } from "./http/status/listener.ts";
-import { evaluationPlan, holdFirstCeremony, isInitialised, writeTrust } from "./initialise.ts";
+import { evaluationPlan, holdFirstCeremony, isInitialised, requireResponderKeys, writeTrust } from "./initialise.ts";
 import { type Job, runJobs } from "./jobs/run.ts";
 import { type ServiceCertificate, serviceCertificate } from "./jobs/service-certificate.ts";
 import { type Cidr, ownAddresses, parseCidr } from "./net/egress.ts";
 import { openValidator } from "./net/validator-client.ts";
 import { canonicalIpAddress, type GeneralName } from "./pki/general-name.ts";
-import { ocspError } from "./pki/ocsp.ts";
 import type { Hsm } from "./ports/hsm.ts";
 import type { Validator } from "./ports/validator.ts";
 import { processIdentity } from "./process-identity.ts";
@@ -56,6 +54,7 @@ import { openToken, openWorld, type Overrides, type World } from "./world.ts";
 export type Service = AsyncDisposable & {
   readonly config: Config;
   readonly ca: Ca;
+  readonly ocsp: Ocsp;
   readonly acme: Acme;
   readonly access: Access;
   /** What is done again and again; a run out of turn does no harm. */
@@ -81,9 +80,10 @@ export async function build(config: Config, overrides: Overrides = {}): Promise<
   if (!(await isInitialised(world))) {
     throw new Fault("refusedToStart", "there is no authority yet: run `chancery init` once, with the root's token at hand");
   }
+  const authorities = await openAuthorities(database, config.statusUrl);
+  await requireResponderKeys(world, authorities);
   const token = stack.use(await openToken(world, "issuing"));
   const hsm = overrides.hsm?.(token) ?? token;
-  const authorities = await openAuthorities(database, config.statusUrl);
   await requireKeys({ ...world, hsm }, authorities);
   await watchHealth(database, hsm);
   world.metrics.measureFrom({
@@ -94,6 +94,8 @@ export async function build(config: Config, overrides: Overrides = {}): Promise<
   });
   const ca = await openCa({ ...world, hsm, authorities, ownHost: ownHost(config), guard, crlShards: config.crlShards });
   ca.timekeeper.compared(await database.clockSkewSeconds());
+  const ocsp = await openOcsp(ca, { perSecond: config.ocspNoncesPerSecond, atOnce: 256 });
+  measureStatus(world, ocsp);
   const access = openAccess(world);
   const acme = await openAcme({
     ...world,
@@ -108,7 +110,7 @@ export async function build(config: Config, overrides: Overrides = {}): Promise<
 
   const plan = { dataDir: config.dataDir, names: serviceNames(config) };
   let credentials = await serviceCertificate(ca, plan);
-  const doors = openDoors(world, { ca, acme, access });
+  const doors = openDoors(world, { ca, ocsp, acme, access });
   const status = stack.use(await listen(addresses.status, statusListener(doors)));
   const ops = stack.use(await listen(addresses.ops, opsListener(doors)));
   const applications = { rest: restDoor(doors, routes), acme: acmeDoor(doors, acmeRoutes), refuseAcme: acmeRefusal(doors) };
@@ -120,7 +122,7 @@ export async function build(config: Config, overrides: Overrides = {}): Promise<
     tls.renew(shown(current));
     events.tell("info", "tls.renewed", { notAfter: current.notAfter.toISOString() });
   };
-  const jobs = periodicJobs({ ca, acme, database, renew });
+  const jobs = periodicJobs({ ca, ocsp, acme, database, renew });
   stack.use(runJobs(jobs, events));
   events.tell("info", "service.started", {
     env: config.env,
@@ -131,7 +133,7 @@ export async function build(config: Config, overrides: Overrides = {}): Promise<
   stack.defer(() => events.tell("info", "service.stopping"));
 
   const held = stack.move();
-  return { config, ca, acme, access, jobs, listeners: { tls, status, ops }, [Symbol.asyncDispose]: () => held.disposeAsync() };
+  return { config, ca, ocsp, acme, access, jobs, listeners: { tls, status, ops }, [Symbol.asyncDispose]: () => held.disposeAsync() };
 }
 
 /** Readiness of the token is shown with a key of its own. */
@@ -182,7 +184,7 @@ function shown({ chain, key }: ServiceCertificate): { certificate: string; key: 
 
 function openDoors(
   { config, random, events, metrics, database }: World,
-  { ca, acme, access }: { ca: Ca; acme: Acme; access: Access },
+  { ca, ocsp, acme, access }: { ca: Ca; ocsp: Ocsp; acme: Acme; access: Access },
 ): Doors {
   return {
     baseUrl: config.baseUrl,
@@ -200,15 +202,10 @@ function openDoors(
     },
     readCertificate: (namespace, serial) => readCertificate(ca, namespace, serial),
     listCertificates: (namespace, query) => listCertificates(ca, namespace, query),
-    revokeCertificate: (principal, request) => requestRevocation(ca, principal, request),
-    haltIssuance: (request) => haltIssuance(ca, request),
-    resumeIssuance: (request) => resumeIssuance(ca, request),
-    showHalt: (principal) => showHalt(ca, principal),
     profiles: () => [...ca.profiles.values()].map(({ profile }) => profile),
     authorities: () => [...ca.authorities.values()],
     clock: ca.clock,
-    // TODO(#5): the responder's answer.
-    ocsp: () => Promise.resolve({ response: ocspError.tryLater }),
+    ocsp: (slug, request, client) => answerOcsp(ocsp, { slug, request, client }),
     createToken: access.createToken,
     listTokens: access.listTokens,
     revokeToken: access.revokeToken,
@@ -225,9 +222,11 @@ function openDoors(
       { name: "database", run: () => database.health() },
       { name: "hsm", run: () => ca.hsm.health() },
       { name: "clock", run: () => clockVerdict(ca) },
-      { name: "halt", run: () => haltVerdict(ca) },
     ],
-    statusChecks: [{ name: "authorities", run: () => ({ ready: ca.authorities.size > 0, detail: `${ca.authorities.size} in memory` }) }],
+    statusChecks: [
+      { name: "authorities", run: () => ({ ready: ca.authorities.size > 0, detail: `${ca.authorities.size} in memory` }) },
+      { name: "responders", run: () => respondersVerdict(ocsp) },
+    ],
     metrics: () => metrics.render(),
     instance: processIdentity(process.pid),
   };
@@ -238,20 +237,39 @@ function clockVerdict({ timekeeper }: Ca): Verdict {
   return { ready: problem === undefined, detail: problem ?? "the clock agrees with the database's" };
 }
 
-async function haltVerdict({ halt }: Ca): Promise<Verdict> {
-  const standing = await halt.current();
-  if (!standing) return { ready: true, detail: "issuance is not halted" };
-  return { ready: false, detail: `issuance is halted since ${standing.haltedAt.toISOString()}: ${standing.reason}` };
+/** Caught up with revocations it was before anything listened; while the database is away what is kept is still good to be given. */
+function respondersVerdict(ocsp: Ocsp): Verdict {
+  const problem = responderProblem(ocsp);
+  return { ready: problem === undefined, detail: problem ?? `revocations were read ${ocsp.feed.ageSeconds().toFixed(1)} s ago` };
 }
 
-function periodicJobs(world: { ca: Ca; acme: Acme; database: Database; renew: () => Promise<void> }): readonly Job[] {
-  const { ca, acme, database, renew } = world;
+function measureStatus({ metrics, clock }: World, { cache, feed }: Ocsp): void {
+  metrics.measureFrom({
+    name: "chancery_status_feed_age_seconds",
+    help: "Time since revocations were last read from the database",
+    labels: {},
+    read: feed.ageSeconds,
+  });
+  metrics.measureFrom({
+    name: "chancery_ocsp_oldest_answer_seconds",
+    help: "Age of the oldest OCSP answer that is kept",
+    labels: {},
+    read: () => {
+      const oldest = cache.oldest();
+      return oldest && (clock.now().getTime() - oldest.getTime()) / 1000;
+    },
+  });
+}
+
+function periodicJobs(world: { ca: Ca; ocsp: Ocsp; acme: Acme; database: Database; renew: () => Promise<void> }): readonly Job[] {
+  const { ca, ocsp, acme, database, renew } = world;
   return [
     { name: "settle", everySeconds: 15, act: async () => void (await settle(ca)) },
-    { name: "halt", everySeconds: 0.5, act: ca.halt.refresh },
     { name: "settle unfinished", everySeconds: 1, act: () => settleUnfinished(ca) },
     { name: "clock", everySeconds: 10, act: async () => ca.timekeeper.compared(await database.clockSkewSeconds()) },
     { name: "service certificate", everySeconds: 60, act: renew },
+    { name: "status feed", everySeconds: 0.5, act: ocsp.feed.poll },
+    { name: "responders", everySeconds: 60, act: () => renewResponders(ca, ocsp) },
     { name: "validation", everySeconds: 1, act: () => validateDue(acme) },
     { name: "nonce keys", everySeconds: 30, act: acme.nonces.refresh },
     { name: "sweep", everySeconds: 60, act: () => sweep(acme) },
@@ -259,9 +277,8 @@ function periodicJobs(world: { ca: Ca; acme: Acme; database: Database; renew: ()
   ];
 }
 
-/** What must hold when an intent is recorded: issuance is not halted, and of whoever asks for it an account and its order stand, else a token. */
-const guard: Guard = (sql) =>
-  sql`(${haltGuard(sql)} and case when u.principal like 'acme:%' then ${acmeGuard(sql)} else ${tokenGuard(sql)} end)`;
+/** What must hold of whoever asks for a certificate when its intent is recorded: of an account and its order, else of a token. */
+const guard: Guard = (sql) => sql`case when u.principal like 'acme:%' then ${acmeGuard(sql)} else ${tokenGuard(sql)} end`;
 
 /** The validator, which contacts none of our own listeners, nor the database, whatever a name leads to. */
 async function watchedValidator({ config, events }: World, overrides: Overrides, stack: AsyncDisposableStack): Promise<Validator> {

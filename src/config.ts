@@ -40,6 +40,8 @@ export type Config = {
   readonly pkcs11RootPinFile: string;
   /** PKCS#11 sessions of the issuing token, so signatures in flight. */
   readonly pkcs11Sessions: number;
+  /** OCSP answers that are signed for one request alone, by client, in a second on average: those with a nonce or for several certificates. */
+  readonly ocspNoncesPerSecond: number;
   /** Where ACME's challenges are met: RFC 8555 §8.3 and RFC 8737 §3 say 80 and 443. */
   readonly http01Port: number;
   readonly tlsAlpn01Port: number;
@@ -194,6 +196,7 @@ const options: readonly Option[] = [
   { key: "pkcs11RootToken", variable: "CHANCERY_PKCS11_ROOT_TOKEN", schema: label, fallback: () => "chancery-root" },
   { key: "pkcs11RootPinFile", variable: "CHANCERY_PKCS11_ROOT_PIN_FILE", schema: path, fallback: (d) => join(d, "root.pin") },
   { key: "pkcs11Sessions", variable: "CHANCERY_PKCS11_SESSIONS", schema: wholeNumber(1, 256), fallback: () => 8 },
+  { key: "ocspNoncesPerSecond", variable: "CHANCERY_OCSP_NONCES_PER_SECOND", schema: wholeNumber(0, 1_000_000), fallback: () => 100 },
   { key: "http01Port", variable: "CHANCERY_HTTP01_PORT", schema: wholeNumber(1, 65_535), fallback: () => 80 },
   { key: "tlsAlpn01Port", variable: "CHANCERY_TLSALPN01_PORT", schema: wholeNumber(1, 65_535), fallback: () => 443 },
   { key: "dnsServers", variable: "CHANCERY_DNS_SERVERS", schema: dnsServers },

@@ -16,11 +16,11 @@ export type SignedAnswer = {
   readonly statuses: readonly CertStatus[];
 };
 
-/** What is to be signed; `keep` is called with it, while no change of any status is known of. */
-export type SigningRequest = {
+/** What is to be signed. What `finish` gives is given back: it is called at a time when no change of any of the statuses is known of. */
+export type SigningRequest<Finished> = {
   readonly questions: readonly Question[];
   readonly nonce?: Uint8Array | undefined;
-  readonly keep?: (answer: SignedAnswer) => void;
+  readonly finish: (answer: SignedAnswer) => Finished;
 };
 
 /** How long an answer is good (RFC 6960 §2.4), if the responder's certificate is as long. */
@@ -38,8 +38,11 @@ const rounds = 3;
  * @returns undefined when one of the certificates is none that was issued.
  * @throws Fault `hsmUnavailable`, `databaseUnavailable`, `busy`: no signature can be had now.
  */
-export async function signAnswer(ocsp: Ocsp, responder: Responder, request: SigningRequest): Promise<SignedAnswer | undefined> {
-  const { questions, nonce, keep } = request;
+export async function signAnswer<Finished>(
+  ocsp: Ocsp,
+  responder: Responder,
+  { questions, nonce, finish }: SigningRequest<Finished>,
+): Promise<Finished | undefined> {
   const read = () => Promise.all(questions.map(({ of }) => ocsp.readStatus(of)));
   for (let round = 1; round <= rounds; round += 1) {
     // Before the status is read: whatever the feed tells from now on may be newer than what was read.
@@ -50,9 +53,8 @@ export async function signAnswer(ocsp: Ocsp, responder: Responder, request: Sign
     const answer = await sign(ocsp, responder, { questions, statuses, nonce });
     const stale = performance.now() - readAt > staleMs && !isDeepStrictEqual(await read(), statuses);
     if (stale || watch.changed) continue;
-    // No other turn of the loop lies between the two: from here on the feed finds the answer where it is kept.
-    keep?.(answer);
-    return answer;
+    // In the same turn of the loop: what the feed tells from here on finds the answer where it is kept.
+    return finish(answer);
   }
   throw new Fault("busy", "the status changed while it was signed");
 }

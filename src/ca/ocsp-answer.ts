@@ -1,15 +1,13 @@
 import { Fault } from "../fault.ts";
 import { type CertId, ocspError, type OcspRequest, parseOcspRequest } from "../pki/ocsp.ts";
 import type { OcspAnswer } from "./kept-answer.ts";
-import type { Ocsp } from "./ocsp.ts";
+import type { CountedAnswer, Ocsp } from "./ocsp.ts";
 import type { CachedAnswer } from "./ocsp-answer-cache.ts";
-import { type Question, signAnswer } from "./ocsp-answer-sign.ts";
+import { type Question, signAnswer, type SignedAnswer } from "./ocsp-answer-sign.ts";
 import { isOfAuthority, type Responder } from "./ocsp-responder.ts";
 
 /** A request as it reached the responder of `slug`: DER, and by whom it was sent as far as budgets go. */
 export type OcspQuestion = { readonly slug: string; readonly request: Uint8Array; readonly client: string };
-
-const unauthorized: OcspAnswer = { response: ocspError.unauthorized };
 
 /**
  * What an authority's responder answers: `good` for certificates that it issued, `revoked` with time and reason, `unauthorized` for whatever
@@ -20,6 +18,19 @@ const unauthorized: OcspAnswer = { response: ocspError.unauthorized };
  */
 export async function answerOcsp(ocsp: Ocsp, { slug, request: der, client }: OcspQuestion): Promise<OcspAnswer> {
   const request = parseOcspRequest(der);
+  const { answer, status } = await answerRequest(ocsp, request, { slug, client });
+  const hash = request.entries[0]?.hashAlgorithm ?? "other";
+  ocsp.ca.events.measure("chancery_ocsp_answers_total", 1, { status, hash, source: answer.kept ? "kept" : "alone" });
+  return answer;
+}
+
+const unauthorized: CountedAnswer = { answer: { response: ocspError.unauthorized }, status: "unauthorized" };
+
+async function answerRequest(
+  ocsp: Ocsp,
+  request: OcspRequest,
+  { slug, client }: Pick<OcspQuestion, "slug" | "client">,
+): Promise<CountedAnswer> {
   const responder = ocsp.responders.get(slug);
   const questions = responder && questionsOf(responder, request.entries);
   const [only, second] = questions ?? [];
@@ -46,19 +57,27 @@ function questionsOf(responder: Responder, entries: readonly CertId[]): readonly
 }
 
 /** With a nonce or for several certificates: nobody else asks the same. */
-async function answerAlone(ocsp: Ocsp, responder: Responder, questions: readonly Question[], { nonce }: OcspRequest): Promise<OcspAnswer> {
-  const signed = await signAnswer(ocsp, responder, { questions, nonce });
-  return signed ? { response: signed.response } : unauthorized;
+async function answerAlone(
+  ocsp: Ocsp,
+  responder: Responder,
+  questions: readonly Question[],
+  { nonce }: OcspRequest,
+): Promise<CountedAnswer> {
+  const finish = ({ response, statuses: [status] }: SignedAnswer): CountedAnswer => ({
+    answer: { response },
+    status: status?.status ?? "unknown",
+  });
+  return (await signAnswer(ocsp, responder, { questions, nonce, finish })) ?? unauthorized;
 }
 
 /** A newer answer could not be made: so long the one that is kept is given without another try. */
 const retrySeconds = 10;
 
 /** The kept answer, or one that is made now and kept. While none can be made, the one that is kept is given until its nextUpdate. */
-async function answerKept(ocsp: Ocsp, responder: Responder, question: Question): Promise<OcspAnswer> {
+async function answerKept(ocsp: Ocsp, responder: Responder, question: Question): Promise<CountedAnswer> {
   const now = ocsp.ca.clock.now();
   const kept = ocsp.cache.find(question.of, question.certId);
-  if (kept && isServed(kept, now)) return { response: kept.response, kept };
+  if (kept && isServed(kept, now)) return given(kept);
   try {
     return await makeShared(ocsp, responder, question);
   } catch (cause) {
@@ -66,15 +85,19 @@ async function answerKept(ocsp: Ocsp, responder: Responder, question: Question):
     const standing = ocsp.cache.find(question.of, question.certId);
     if (!isOutage(cause) || !standing || standing.nextUpdate <= now) throw cause;
     standing.retryAt = new Date(now.getTime() + retrySeconds * 1000);
-    return { response: standing.response, kept: standing };
+    return given(standing);
   }
+}
+
+function given(kept: CachedAnswer): CountedAnswer {
+  return { answer: { response: kept.response, kept }, status: kept.status.status };
 }
 
 function isServed({ refreshAt, retryAt, nextUpdate }: CachedAnswer, now: Date): boolean {
   return now < nextUpdate && (now < refreshAt || (retryAt !== undefined && now < retryAt));
 }
 
-function makeShared(ocsp: Ocsp, responder: Responder, question: Question): Promise<OcspAnswer> {
+function makeShared(ocsp: Ocsp, responder: Responder, question: Question): Promise<CountedAnswer> {
   const key = `${responder.authority.slug} ${Buffer.from(question.certId).toString("latin1")}`;
   const running = ocsp.making.get(key);
   if (running) return running;
@@ -83,20 +106,18 @@ function makeShared(ocsp: Ocsp, responder: Responder, question: Question): Promi
   return making;
 }
 
-async function make(ocsp: Ocsp, responder: Responder, question: Question): Promise<OcspAnswer> {
-  let kept: CachedAnswer | undefined;
-  const signed = await signAnswer(ocsp, responder, {
+async function make(ocsp: Ocsp, responder: Responder, question: Question): Promise<CountedAnswer> {
+  const kept = await signAnswer(ocsp, responder, {
     questions: [question],
-    keep: ({ response, thisUpdate, nextUpdate, statuses: [status] }) => {
-      if (!status) return;
+    finish: ({ response, thisUpdate, nextUpdate, statuses: [status = { status: "unknown" }] }) => {
       // At half of its life: twelve hours.
       const refreshAt = new Date((thisUpdate.getTime() + nextUpdate.getTime()) / 2);
-      kept = { response, thisUpdate, nextUpdate, refreshAt, current: true, status, retryAt: undefined };
-      ocsp.cache.keep(question.of, question.certId, kept);
+      const made: CachedAnswer = { response, thisUpdate, nextUpdate, refreshAt, current: true, status, retryAt: undefined };
+      ocsp.cache.keep(question.of, question.certId, made);
+      return made;
     },
   });
-  if (!signed) return unauthorized;
-  return kept ? { response: signed.response, kept } : { response: signed.response };
+  return kept ? given(kept) : unauthorized;
 }
 
 /** Whether what went wrong will pass: without a signature or a status nothing is said of a certificate. */

@@ -8,6 +8,9 @@ import { readResponders, renewResponder, type Responder } from "./ocsp-responder
 import { openStatusFeed, type StatusFeed } from "./status-feed.ts";
 import { readStatuses, type SerialOf } from "./status-store.ts";
 
+/** An answer, and what it is counted as: the status of the first certificate. */
+export type CountedAnswer = { readonly answer: OcspAnswer; readonly status: CertStatus["status"] | "unauthorized" };
+
 /** The responders of this instance and their world: the first argument of what answers. */
 export type Ocsp = {
   readonly ca: Pick<Ca, "hsm" | "clock" | "events" | "timekeeper">;
@@ -19,7 +22,7 @@ export type Ocsp = {
   readonly readStatus: (of: SerialOf) => Promise<CertStatus>;
   readonly takeSignature: TakeSignature;
   /** Answers to be kept that are being made, by slug and CertID: one signature however many ask. */
-  readonly making: Map<string, Promise<OcspAnswer>>;
+  readonly making: Map<string, Promise<CountedAnswer>>;
   /** The latest time that was signed, and whether the clock is refused at the moment. */
   readonly times: { latest: Date; refused: boolean };
 };

@@ -10,10 +10,7 @@ import type { TokenRecord } from "../access/store.ts";
 import type { Grant } from "../access/token.ts";
 import type { Authority } from "../ca/authority.ts";
 import type { CertificateQuery, IssuedCertificate } from "../ca/certificates.ts";
-import type { HaltRequest } from "../ca/halt.ts";
-import type { Halt } from "../ca/halt-store.ts";
 import type { Issued, IssueRequest } from "../ca/issue.ts";
-import type { RevocationAsked } from "../ca/request-revocation.ts";
 import type { OcspAnswer } from "../ca/kept-answer.ts";
 import type { Profile } from "../pki/profile.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -48,17 +45,6 @@ export type RestDoors = {
     namespace: string,
     query: CertificateQuery,
   ) => Promise<{ readonly certificates: readonly IssuedCertificate[]; readonly nextCursor?: string }>;
-  /**
-   * Revokes the certificate of a serial that lies in the principal's namespace or within it, and gives it as it is then; durable on return.
-   * @throws Fault `notFound`, `policyDenied`, `badRevocationReason`, `alreadyRevoked`, `certificateExpired`, `badCSR`, `idempotencyMismatch`.
-   */
-  readonly revokeCertificate: (principal: Principal, request: RevocationAsked) => Promise<IssuedCertificate>;
-  /** Halts issuance and gives the halt that stands. @throws Fault `policyDenied`. */
-  readonly haltIssuance: (request: HaltRequest) => Promise<Halt>;
-  /** Lets issuance go on, whether it was halted or not. @throws Fault `policyDenied`. */
-  readonly resumeIssuance: (request: HaltRequest) => Promise<void>;
-  /** The halt that stands. @throws Fault `policyDenied`. */
-  readonly showHalt: (principal: Principal) => Promise<Halt | undefined>;
   /** Every profile, those that only the service itself may use among them. */
   readonly profiles: () => readonly Profile[];
   /** The authorities as they stand in memory. */
@@ -118,13 +104,14 @@ export type AcmeDoors = Pick<RestDoors, "events"> & {
 };
 
 /** What the status listener needs: from memory wherever it can be, so that it answers while database and HSM are away. */
-export type StatusDoors = Pick<RestDoors, "authorities"> & {
+export type StatusDoors = Pick<RestDoors, "authorities" | "events"> & {
   readonly clock: Clock;
   /**
-   * The answer to an OCSPRequest at the responder of an authority, which is one of `authorities`.
+   * The answer to an OCSPRequest at the responder of an authority, which is one of `authorities`. Of one `client`, an address, so many
+   * requests are answered alone: more get what everybody gets, or Fault `busy`.
    * @throws Fault `malformed` when it is none; `hsmUnavailable`, `databaseUnavailable` or `busy` when there is no answer to be had now.
    */
-  readonly ocsp: (slug: string, request: Uint8Array) => Promise<OcspAnswer>;
+  readonly ocsp: (slug: string, request: Uint8Array, client: string) => Promise<OcspAnswer>;
 };
 
 /** What the ops listener needs. */
@@ -141,7 +128,7 @@ export type OpsDoors = {
 
 /** One condition of readiness. */
 export type Check = {
-  readonly name: "database" | "hsm" | "clock" | "halt" | "migrations" | "authorities";
+  readonly name: "database" | "hsm" | "clock" | "migrations" | "authorities" | "responders";
   /** The listener itself stops waiting after 2 s. */
   readonly run: () => Promise<Verdict> | Verdict;
 };

@@ -22,8 +22,10 @@ export type Metrics = {
 type Measured = {
   readonly help: string;
   readonly labels: readonly string[];
-  /** Upper bounds of a histogram's buckets; a gauge has none. */
+  /** Upper bounds of a histogram's buckets; a gauge has none, nor has a counter. */
   readonly buckets?: readonly number[];
+  /** Values are added up. */
+  readonly total?: true;
 };
 
 /** From a signature in a fast token to a deadline that was missed. */
@@ -45,6 +47,11 @@ const measured: Readonly<Record<MetricName, Measured>> = {
     help: "Time from a judged request to its durable certificate",
     labels: ["profile"],
     buckets: seconds,
+  },
+  chancery_ocsp_answers_total: {
+    help: "Answers of the OCSP responders, without those that the listener had kept",
+    labels: ["status", "hash", "source"],
+    total: true,
   },
   chancery_http_request_seconds: {
     help: "Time from a request's headers to its answer",
@@ -91,13 +98,17 @@ function isMetricName(name: string): name is MetricName {
   return Object.hasOwn(measured, name);
 }
 
-function recorder(registry: Registry, name: MetricName, { help, labels, buckets }: Measured) {
+function recorder(registry: Registry, name: MetricName, { help, labels, buckets, total }: Measured) {
   const options = { name, help, labelNames: [...labels], registers: [registry] };
   const declared = (given: Readonly<Record<string, string>>): Record<string, string> => {
     const kept: Record<string, string> = {};
     for (const label of labels) if (given[label] !== undefined) kept[label] = given[label];
     return kept;
   };
+  if (total) {
+    const counter = new Counter(options);
+    return (value: number, given: Readonly<Record<string, string>>) => counter.inc(declared(given), value);
+  }
   if (!buckets) {
     const gauge = new Gauge(options);
     return (value: number, given: Readonly<Record<string, string>>) => gauge.set(declared(given), value);

@@ -63,4 +63,5 @@ export type MetricName =
   | "chancery_database_seconds"
   | "chancery_database_group_size"
   | "chancery_issuance_seconds"
+  | "chancery_ocsp_answers_total"
   | "chancery_http_request_seconds";

@@ -58,6 +58,7 @@ describe("health (O-3)", () => {
         hsm: expect.objectContaining({ ready: true, detail: "token chancery-issuing: it signs, with 8 sessions" }),
         clock: { ready: true, detail: expect.any(String) },
         authorities: { ready: true, detail: "2 in memory" },
+        responders: { ready: true, detail: expect.stringMatching(/^revocations were read \d+\.\d s ago$/) },
       },
     });
     expect((await ask("/readyz/issue")).status).toBe(200);
