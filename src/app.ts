@@ -18,10 +18,13 @@ import type { Guard } from "./ca/attempt-store.ts";
 import { type Ca, openCa } from "./ca/ca.ts";
 import { healthKeyName } from "./ca/ceremony.ts";
 import { listCertificates, readCertificate } from "./ca/certificates.ts";
+import { haltIssuance, resumeIssuance, showHalt } from "./ca/halt.ts";
+import { haltGuard } from "./ca/halt-store.ts";
 import { issue } from "./ca/issue.ts";
 import { openOcsp, type Ocsp, renewResponders, responderProblem } from "./ca/ocsp.ts";
 import { answerOcsp } from "./ca/ocsp-answer.ts";
 import { openAuthorities, requireKeys } from "./ca/open-authorities.ts";
+import { requestRevocation } from "./ca/request-revocation.ts";
 import { revokeBlocked } from "./ca/revoke.ts";
 import { settle, settleUnfinished } from "./ca/settle.ts";
 import type { Config } from "./config.ts";
@@ -202,6 +205,10 @@ function openDoors(
     },
     readCertificate: (namespace, serial) => readCertificate(ca, namespace, serial),
     listCertificates: (namespace, query) => listCertificates(ca, namespace, query),
+    revokeCertificate: (principal, request) => requestRevocation(ca, principal, request),
+    haltIssuance: (request) => haltIssuance(ca, request),
+    resumeIssuance: (request) => resumeIssuance(ca, request),
+    showHalt: (principal) => showHalt(ca, principal),
     profiles: () => [...ca.profiles.values()].map(({ profile }) => profile),
     authorities: () => [...ca.authorities.values()],
     clock: ca.clock,
@@ -222,6 +229,7 @@ function openDoors(
       { name: "database", run: () => database.health() },
       { name: "hsm", run: () => ca.hsm.health() },
       { name: "clock", run: () => clockVerdict(ca) },
+      { name: "halt", run: () => haltVerdict(ca) },
     ],
     statusChecks: [
       { name: "authorities", run: () => ({ ready: ca.authorities.size > 0, detail: `${ca.authorities.size} in memory` }) },
@@ -235,6 +243,12 @@ function openDoors(
 function clockVerdict({ timekeeper }: Ca): Verdict {
   const problem = timekeeper.problem();
   return { ready: problem === undefined, detail: problem ?? "the clock agrees with the database's" };
+}
+
+async function haltVerdict({ halt }: Ca): Promise<Verdict> {
+  const standing = await halt.current();
+  if (!standing) return { ready: true, detail: "issuance is not halted" };
+  return { ready: false, detail: `issuance is halted since ${standing.haltedAt.toISOString()}: ${standing.reason}` };
 }
 
 /** Caught up with revocations it was before anything listened; while the database is away what is kept is still good to be given. */
@@ -265,6 +279,7 @@ function periodicJobs(world: { ca: Ca; ocsp: Ocsp; acme: Acme; database: Databas
   const { ca, ocsp, acme, database, renew } = world;
   return [
     { name: "settle", everySeconds: 15, act: async () => void (await settle(ca)) },
+    { name: "halt", everySeconds: 0.5, act: ca.halt.refresh },
     { name: "settle unfinished", everySeconds: 1, act: () => settleUnfinished(ca) },
     { name: "clock", everySeconds: 10, act: async () => ca.timekeeper.compared(await database.clockSkewSeconds()) },
     { name: "service certificate", everySeconds: 60, act: renew },
@@ -277,8 +292,9 @@ function periodicJobs(world: { ca: Ca; ocsp: Ocsp; acme: Acme; database: Databas
   ];
 }
 
-/** What must hold of whoever asks for a certificate when its intent is recorded: of an account and its order, else of a token. */
-const guard: Guard = (sql) => sql`case when u.principal like 'acme:%' then ${acmeGuard(sql)} else ${tokenGuard(sql)} end`;
+/** What must hold when an intent is recorded: issuance is not halted, and of whoever asks for it an account and its order stand, else a token. */
+const guard: Guard = (sql) =>
+  sql`(${haltGuard(sql)} and case when u.principal like 'acme:%' then ${acmeGuard(sql)} else ${tokenGuard(sql)} end)`;
 
 /** The validator, which contacts none of our own listeners, nor the database, whatever a name leads to. */
 async function watchedValidator({ config, events }: World, overrides: Overrides, stack: AsyncDisposableStack): Promise<Validator> {

@@ -10,7 +10,10 @@ import type { TokenRecord } from "../access/store.ts";
 import type { Grant } from "../access/token.ts";
 import type { Authority } from "../ca/authority.ts";
 import type { CertificateQuery, IssuedCertificate } from "../ca/certificates.ts";
+import type { HaltRequest } from "../ca/halt.ts";
+import type { Halt } from "../ca/halt-store.ts";
 import type { Issued, IssueRequest } from "../ca/issue.ts";
+import type { RevocationAsked } from "../ca/request-revocation.ts";
 import type { OcspAnswer } from "../ca/kept-answer.ts";
 import type { Profile } from "../pki/profile.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -45,6 +48,17 @@ export type RestDoors = {
     namespace: string,
     query: CertificateQuery,
   ) => Promise<{ readonly certificates: readonly IssuedCertificate[]; readonly nextCursor?: string }>;
+  /**
+   * Revokes the certificate of a serial that lies in the principal's namespace or within it, and gives it as it is then; durable on return.
+   * @throws Fault `notFound`, `policyDenied`, `badRevocationReason`, `alreadyRevoked`, `certificateExpired`, `badCSR`, `idempotencyMismatch`.
+   */
+  readonly revokeCertificate: (principal: Principal, request: RevocationAsked) => Promise<IssuedCertificate>;
+  /** Halts issuance and gives the halt that stands. @throws Fault `policyDenied`. */
+  readonly haltIssuance: (request: HaltRequest) => Promise<Halt>;
+  /** Lets issuance go on, whether it was halted or not. @throws Fault `policyDenied`. */
+  readonly resumeIssuance: (request: HaltRequest) => Promise<void>;
+  /** The halt that stands. @throws Fault `policyDenied`. */
+  readonly showHalt: (principal: Principal) => Promise<Halt | undefined>;
   /** Every profile, those that only the service itself may use among them. */
   readonly profiles: () => readonly Profile[];
   /** The authorities as they stand in memory. */
@@ -128,7 +142,7 @@ export type OpsDoors = {
 
 /** One condition of readiness. */
 export type Check = {
-  readonly name: "database" | "hsm" | "clock" | "migrations" | "authorities" | "responders";
+  readonly name: "database" | "hsm" | "clock" | "halt" | "migrations" | "authorities" | "responders";
   /** The listener itself stops waiting after 2 s. */
   readonly run: () => Promise<Verdict> | Verdict;
 };
