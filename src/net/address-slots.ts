@@ -1,36 +1,54 @@
-/** Takes a place at an address; gives what returns it, or undefined when none was free within the wait, or before `signal`. */
-export type AddressSlots = (address: string, waitMs: number, signal: AbortSignal) => Promise<(() => void) | undefined>;
+/** Takes a place at an address for a tenant; gives what returns it, or undefined when none was free within the wait, or before `signal`. */
+export type AddressSlots = (
+  claim: { readonly address: string; readonly tenant: string },
+  waitMs: number,
+  signal: AbortSignal,
+) => Promise<(() => void) | undefined>;
 
-/** At most `limit` connections to an address at a time; whoever waits longest is next. */
+/** Who is at an address, by tenant, and who waits there, the first come first. */
+type Place = { readonly taken: Map<string, number>; readonly waiting: Set<Waiter> };
+type Waiter = { readonly tenant: string; readonly take: () => void };
+
+/**
+ * At most `limit` connections to an address at a time, and half of them of one tenant: whoever leads many names to an address that answers
+ * slowly leaves room for others whose names lead there too. Of those that may, whoever waits longest is next.
+ */
 export function addressSlots(limit: number): AddressSlots {
-  const places = new Map<string, { taken: number; readonly waiting: Set<() => void> }>();
+  const places = new Map<string, Place>();
+  const ofTenant = Math.ceil(limit / 2);
+  const hasRoom = ({ taken }: Place, tenant: string) =>
+    (taken.get(tenant) ?? 0) < ofTenant && [...taken.values()].reduce((sum, count) => sum + count, 0) < limit;
 
-  return (address, waitMs, signal) => {
-    const place = places.get(address) ?? { taken: 0, waiting: new Set() };
+  return ({ address, tenant }, waitMs, signal) => {
+    const place: Place = places.get(address) ?? { taken: new Map(), waiting: new Set() };
     places.set(address, place);
-    const give = () => {
-      const [next] = place.waiting;
-      // The place goes on to the next one as it is: nobody can take it in between.
-      if (next) next();
-      else if (--place.taken === 0) places.delete(address);
+    const take = () => {
+      place.taken.set(tenant, (place.taken.get(tenant) ?? 0) + 1);
+      return once(() => leave(tenant));
     };
-    if (place.taken < limit) {
-      place.taken += 1;
-      return Promise.resolve(once(give));
-    }
+    const leave = (leaving: string) => {
+      const left = (place.taken.get(leaving) ?? 1) - 1;
+      if (left > 0) place.taken.set(leaving, left);
+      else place.taken.delete(leaving);
+      // The place goes on at once: nobody can take it in between.
+      const next = [...place.waiting].find((waiter) => hasRoom(place, waiter.tenant));
+      if (next) next.take();
+      else if (place.taken.size === 0) places.delete(address);
+    };
+    if (hasRoom(place, tenant)) return Promise.resolve(take());
     return new Promise((resolve) => {
-      const end = (leave?: () => void) => {
+      const end = (taken?: () => void) => {
         clearTimeout(timer);
         signal.removeEventListener("abort", late);
-        place.waiting.delete(taken);
-        resolve(leave);
+        place.waiting.delete(waiter);
+        resolve(taken);
       };
-      const taken = () => end(once(give));
+      const waiter: Waiter = { tenant, take: () => end(take()) };
       const late = () => end();
       const timer = setTimeout(late, waitMs);
       if (signal.aborted) return late();
       signal.addEventListener("abort", late, { once: true });
-      place.waiting.add(taken);
+      place.waiting.add(waiter);
     });
   };
 }

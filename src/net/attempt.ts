@@ -5,6 +5,8 @@ export type Attempt<Answer> = { readonly answer: Answer } | { readonly failure: 
 
 /** One question under way: the time it has, and what is seen on its way. */
 export type Probe = {
+  /** Whose it is. */
+  readonly tenant: string;
   /** Aborted when the question's time is over. */
   readonly signal: AbortSignal;
   /** What was asked and seen so far. */
@@ -16,9 +18,9 @@ export type Probe = {
 /** Evidence as it grows. */
 export type Trail = { -readonly [Field in keyof Evidence]: Evidence[Field] } & { urls: string[] };
 
-/** A question that begins. */
-export function openProbe(signal: AbortSignal): Probe {
-  return { signal, trail: { addresses: [], urls: [] }, queriesLeft: maxQueries };
+/** A question of a tenant that begins. */
+export function openProbe(tenant: string, signal: AbortSignal): Probe {
+  return { tenant, signal, trail: { addresses: [], urls: [] }, queriesLeft: maxQueries };
 }
 
 /** S-06: a name that leads through many others costs no more than this. */

@@ -34,7 +34,9 @@ export type Answers = { readonly http: HttpAnswer; readonly txt: TxtAnswer; read
 
 /** Frames to the validator: one `open` first, then questions. The end of the channel ends it. */
 export type FrameToValidator =
-  { readonly frame: "open"; readonly opening: Opening } | { readonly frame: "question"; readonly id: number; readonly question: Question };
+  | { readonly frame: "open"; readonly opening: Opening }
+  /** `tenant`: whose share of an address it takes. */
+  | { readonly frame: "question"; readonly id: number; readonly tenant: string; readonly question: Question };
 
 /** Frames from the validator. */
 export type FrameFromValidator =

@@ -12,13 +12,20 @@ import { shakeHands } from "./tls-alpn.ts";
 /** What questions are answered with. */
 export type Prober = { readonly outside: Outside; readonly opening: Pick<Opening, "policy" | "http01Port" | "tlsAlpn01Port"> };
 
+/** What is asked, and whose question it is. */
+export type Asked = { readonly tenant: string; readonly question: Question };
+
 /**
  * Asks, and tells what came of it with what was seen on the way.
  * @param signal aborted when the question's time is over.
  * @throws Fault `validatorUnavailable` when nothing was found out, through no fault of the other side.
  */
-export async function answer(prober: Prober, question: Question, signal: AbortSignal): Promise<Outcome<Answers[Question["kind"]]>> {
-  const probe = openProbe(signal);
+export async function answer(
+  prober: Prober,
+  { tenant, question }: Asked,
+  signal: AbortSignal,
+): Promise<Outcome<Answers[Question["kind"]]>> {
+  const probe = openProbe(tenant, signal);
   const attempt = await ask(prober, question, probe);
   return { evidence: probe.trail, ...attempt };
 }

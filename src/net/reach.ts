@@ -116,9 +116,9 @@ function judged({ judge, refused }: Outside, { host, port }: Destination, addres
 async function connectTo(
   { dial, slots, slotWaitMs }: Outside,
   to: { readonly address: string; readonly port: number },
-  { signal }: Probe,
+  { signal, tenant }: Probe,
 ): Promise<Connection | string> {
-  const leave = await slots(to.address, slotWaitMs, signal);
+  const leave = await slots({ address: to.address, tenant }, slotWaitMs, signal);
   if (!leave) throw new Fault("validatorUnavailable", `other questions to ${to.address} are under way`);
   try {
     const socket = await dial(to, signal);

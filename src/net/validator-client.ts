@@ -154,7 +154,7 @@ class ValidatorClient implements Validator {
       this.#running.add(call);
       clearTimeout(call.timer);
       call.timer = setTimeout(() => this.#supervisor.kill("it left a question unanswered"), this.#times.totalMs + this.#times.graceMs);
-      this.#supervisor.send({ frame: "question", id: call.id, question: call.question });
+      this.#supervisor.send({ frame: "question", id: call.id, tenant: call.tenant, question: call.question });
     }
   }
 

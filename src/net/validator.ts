@@ -10,14 +10,14 @@ import { addressSlots } from "./address-slots.ts";
 import { dialer } from "./dial.ts";
 import { parseDnsServer } from "./dns-server.ts";
 import { judge, mayBeTold, ownAddresses } from "./egress.ts";
-import type { FrameFromValidator, FrameToValidator, Opening, Question } from "./frame.ts";
+import type { FrameFromValidator, FrameToValidator, Opening } from "./frame.ts";
 import { answer } from "./question.ts";
-import type { Prober } from "./question.ts";
+import type { Asked, Prober } from "./question.ts";
 
 /** Questions under way: what the end of the channel ends. */
 const underWay = new Set<AbortController>();
 
-/** Connections to one address at a time (AV-5). */
+/** Connections to one address at a time, half of them of one account (AV-5). */
 const maxPerAddress = 4;
 
 // The parent decides when to end: Ctrl-C reaches the whole process group.
@@ -55,16 +55,12 @@ function open(opening: Opening): Prober {
   };
 }
 
-async function serve(
-  prober: Prober,
-  { id, question }: { readonly id: number; readonly question: Question },
-  totalMs: number,
-): Promise<void> {
+async function serve(prober: Prober, { id, ...asked }: Asked & { readonly id: number }, totalMs: number): Promise<void> {
   const over = new AbortController();
   const timer = setTimeout(() => over.abort(), totalMs);
   underWay.add(over);
   try {
-    send({ frame: "outcome", id, outcome: await answer(prober, question, over.signal) });
+    send({ frame: "outcome", id, outcome: await answer(prober, asked, over.signal) });
   } catch (error) {
     // A bug met by hostile bytes ends its question, not the others.
     if (!(error instanceof Fault)) send({ frame: "failed", where: whereOf(error) });

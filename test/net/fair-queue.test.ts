@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 
 import { addressSlots } from "../../src/net/address-slots.ts";
 import { FairQueue } from "../../src/net/fair-queue.ts";
@@ -43,28 +43,54 @@ test("what waits is bounded, for a tenant and for all", () => {
   expect(queue.waiting).toBe(0);
 });
 
-test("four connections at an address, the fifth when one leaves, whoever waits longest first (AV-5)", async () => {
-  const slots = addressSlots(4);
+describe("connections to an address (AV-5)", () => {
   const { signal } = new AbortController();
-  const four = await Promise.all([1, 2, 3, 4].map(() => slots("192.0.2.1", 60_000, signal)));
-  const order: string[] = [];
-  const wait = async (name: string) => {
-    const leave = await slots("192.0.2.1", 60_000, signal);
-    order.push(name);
-    return leave;
-  };
-  const [fifth, sixth] = [wait("fifth"), wait("sixth")];
-  expect(await slots("192.0.2.2", 60_000, signal)).toBeTypeOf("function");
-  expect(await slots("192.0.2.1", 0, signal)).toBeUndefined();
-  const stop = new AbortController();
-  const stopped = slots("192.0.2.1", 60_000, stop.signal);
-  stop.abort();
-  expect(await stopped).toBeUndefined();
-  expect(order).toEqual([]);
-  four[0]?.();
-  // To leave twice gives no second place.
-  four[0]?.();
-  (await fifth)?.();
-  (await sixth)?.();
-  expect(order).toEqual(["fifth", "sixth"]);
+  /** Takes places at one address under names, and tells in which order they were had. */
+  function crowd(limit: number) {
+    const slots = addressSlots(limit);
+    const order: string[] = [];
+    const enter = async (tenant: string, name: string) => {
+      const leave = await slots({ address: "192.0.2.1", tenant }, 60_000, signal);
+      order.push(name);
+      return leave;
+    };
+    return { slots, order, enter };
+  }
+
+  test("are four at a time, the fifth when one leaves, whoever waits longest first", async () => {
+    const { slots, order, enter } = crowd(4);
+    const four = await Promise.all(["a", "b", "a", "b"].map((tenant) => enter(tenant, "four")));
+    const [fifth, sixth] = [enter("c", "fifth"), enter("d", "sixth")];
+    expect(await slots({ address: "192.0.2.2", tenant: "a" }, 60_000, signal)).toBeTypeOf("function");
+    expect(await slots({ address: "192.0.2.1", tenant: "c" }, 0, signal)).toBeUndefined();
+    const stop = new AbortController();
+    const stopped = slots({ address: "192.0.2.1", tenant: "c" }, 60_000, stop.signal);
+    stop.abort();
+    expect(await stopped).toBeUndefined();
+    expect(order).toHaveLength(4);
+    four[0]?.();
+    // To leave twice gives no second place.
+    four[0]?.();
+    (await fifth)?.();
+    (await sixth)?.();
+    expect(order.slice(4)).toEqual(["fifth", "sixth"]);
+  });
+
+  test("are two of one tenant, however many it asks for: others are not kept waiting by it", async () => {
+    const { slots, order, enter } = crowd(4);
+    const [first] = await Promise.all([enter("a", "a1"), enter("a", "a2")]);
+    const [third, fourth] = [enter("a", "a3"), enter("a", "a4")];
+    // A tenant that comes later finds room, up to its own half.
+    const [other] = await Promise.all([enter("b", "b1"), enter("b", "b2")]);
+    expect(order).toEqual(["a1", "a2", "b1", "b2"]);
+    expect(await slots({ address: "192.0.2.1", tenant: "b" }, 0, signal)).toBeUndefined();
+    // A place of the other tenant is of no use to those that have their half.
+    other?.();
+    await enter("c", "c1");
+    expect(order).toEqual(["a1", "a2", "b1", "b2", "c1"]);
+    first?.();
+    (await third)?.();
+    await fourth;
+    expect(order.slice(5)).toEqual(["a3", "a4"]);
+  });
 });

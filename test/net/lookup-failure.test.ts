@@ -13,7 +13,7 @@ test.for([
   { resolver: "127.0.0.53", allow: [], said: "the DNS resolver 127.0.0.53 says" },
   { resolver: undefined, allow: [], said: "the DNS resolver says" },
 ])("with $resolver asked and $allow listed an applicant reads: $said", ({ resolver, allow, said }) => {
-  const probe = openProbe(new AbortController().signal);
+  const probe = openProbe("t", new AbortController().signal);
   if (resolver !== undefined) probe.trail.resolver = resolver;
   const told = toldResolver({ mayTell: (address) => mayBeTold(address, policyOf(allow)) }, probe);
   expect(lookupFailed("a.test", "NXDOMAIN", told)).toMatchObject({ failure: { detail: `${said} that a.test does not exist (NXDOMAIN)` } });

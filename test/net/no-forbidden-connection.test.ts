@@ -65,7 +65,11 @@ async function ask(way: (typeof ways)[number], address: string, { outside, port 
   const question: Question = way === "tls-alpn-01" ? { kind: "tlsAlpn", host } : { kind: "http", host, path };
   // A redirect to an address is refused for being one unless the operator lists it: here the judgement alone stands in the way.
   const listing = policyOf(way === "redirect to the address" ? ["127.0.0.0/8", "0.0.0.0/0", "::/0"] : []);
-  return answer({ outside, opening: { policy: listing, http01Port: port, tlsAlpn01Port: port } }, question, AbortSignal.timeout(10_000));
+  return answer(
+    { outside, opening: { policy: listing, http01Port: port, tlsAlpn01Port: port } },
+    { tenant: "t", question },
+    AbortSignal.timeout(10_000),
+  );
 }
 
 describe("no forbidden address is dialled, whichever way leads to it (S-02, S-04)", () => {

@@ -28,7 +28,7 @@ function serverOf(text: string): DnsServer {
 }
 
 function probe() {
-  return openProbe(new AbortController().signal);
+  return openProbe("t", new AbortController().signal);
 }
 
 /** A port of loopback where nothing listens. */
@@ -169,7 +169,7 @@ describe("what a resolver says", () => {
   test("the end of a question's time ends its look-up", async () => {
     await using silent = await startDnsServer(() => undefined);
     const stop = new AbortController();
-    const looking = lookUpAddresses(resolverOf(silent), "a.test", "A", openProbe(stop.signal));
+    const looking = lookUpAddresses(resolverOf(silent), "a.test", "A", openProbe("t", stop.signal));
     stop.abort();
     expect(await looking).toEqual({ failure: "no answer" });
   });
