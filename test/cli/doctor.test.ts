@@ -6,7 +6,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { build } from "../../src/app.ts";
 import { softHsmConf } from "../../src/hsm/softhsm.ts";
 import { initialiseToken, listTokens } from "../../src/hsm/token.ts";
-import { freshGround, type Ground } from "../support/service.ts";
+import { freshGround, type Ground, standingGround } from "../support/service.ts";
 import { chanceryProcess, freePorts } from "./command-line.ts";
 import { chancery } from "./shell.ts";
 
@@ -108,9 +108,8 @@ describe("the token is lost and the database is kept", () => {
     "its directory is gone: doctor names the authority whose key is absent, a start refuses and makes no empty token, and all is well when it is back",
     { timeout: 90_000 },
     async () => {
-      await using ground = await freshGround();
-      expect((await chanceryProcess(["init"], placeOf(ground))).exitCode).toBe(0);
-      expect((await doctor(ground)).checks).toContainEqual({ check: "keys", verdict: "ok", detail: "2 on the token" });
+      await using ground = await standingGround();
+      expect((await doctor(ground)).checks).toContainEqual({ check: "keys", verdict: "ok", detail: "3 on the token" });
       const tokens = join(ground.directory, "tokens");
       await rename(tokens, `${tokens}.away`);
       const { exitCode, checks } = await doctor(ground);
@@ -143,8 +142,7 @@ describe("the token is lost and the database is kept", () => {
     "an empty token stands in its place: doctor and the start say that the authority's key is not on it",
     { timeout: 90_000 },
     async () => {
-      await using ground = await freshGround();
-      expect((await chanceryProcess(["init"], placeOf(ground))).exitCode).toBe(0);
+      await using ground = await standingGround();
       await rm(join(ground.directory, "tokens"), { recursive: true });
       const { pkcs11PinFile, pkcs11Token: label, pkcs11Module: module = "" } = ground.config;
       const userPin = await readFile(pkcs11PinFile, "utf8");
@@ -195,7 +193,7 @@ describe("the token is lost and the database is kept", () => {
     "the root's token alone may be away: an evaluation starts without it, and makes no other in its place",
     { timeout: 90_000 },
     async () => {
-      await using ground = await freshGround();
+      await using ground = await standingGround();
       await (await build(ground.config))[Symbol.asyncDispose]();
       const conf = { module: ground.config.pkcs11Module ?? "", softHsmConf: join(ground.directory, "softhsm2.conf") };
       const { serial = "" } = (await listTokens(conf)).find((token) => token.label === ground.config.pkcs11RootToken) ?? {};
@@ -216,8 +214,7 @@ test(
   "a PIN file that is gone while its token is there is wrong in an evaluation too: no start makes it anew",
   { timeout: 60_000 },
   async () => {
-    await using ground = await freshGround();
-    expect((await chanceryProcess(["init"], placeOf(ground))).exitCode).toBe(0);
+    await using ground = await standingGround();
     await rm(ground.config.pkcs11PinFile);
     const { exitCode, checks } = await doctor(ground);
     expect(exitCode).toBe(1);

@@ -9,7 +9,15 @@ import { freshDatabase } from "../support/database.ts";
 import { type DatabaseProxy, startProxy } from "../support/proxy.ts";
 import { brokenInvariants } from "../support/invariants.ts";
 import { rounds } from "../support/rounds.ts";
-import { type Answer, freshGround, type Ground, opensslRequest, startService, type TestService } from "../support/service.ts";
+import {
+  type Answer,
+  freshGround,
+  type Ground,
+  opensslRequest,
+  standingGround,
+  startService,
+  type TestService,
+} from "../support/service.ts";
 import { shimAvailable, shimmed, type Shim } from "../support/shim.ts";
 import { modulePath } from "../support/token.ts";
 
@@ -36,7 +44,7 @@ describe.runIf(shimAvailable)("the HSM fails under the service", () => {
   let csr: string;
   beforeAll(async () => {
     await using shelf = new AsyncDisposableStack();
-    ground = shelf.use(await freshGround());
+    ground = shelf.use(await standingGround());
     shim = shimmed({ module: modulePath(), directory: ground.directory });
     ground = {
       ...ground,
@@ -151,7 +159,7 @@ describe.runIf(shimAvailable)("the HSM fails under the service", () => {
 
 describe.runIf(shimAvailable)("the PIN", () => {
   test("a wrong one is tried once in a start, and the start is refused with the option's name (PK-9, PS-4)", async () => {
-    await using ground = await freshGround();
+    await using ground = await standingGround();
     const shim = shimmed({ module: modulePath(), directory: ground.directory });
     const config = loadConfig({ env: { ...ground.env, CHANCERY_PKCS11_MODULE: shim.module }, directory: ground.directory });
     await (await build(config))[Symbol.asyncDispose]();
@@ -182,7 +190,7 @@ describe("the database fails under the service", () => {
   let chancery: TestService;
   let csr: string;
   beforeAll(async () => {
-    shared = await freshGround();
+    shared = await standingGround();
     proxy = await startProxy(shared.databaseUrl);
     const config = loadConfig({ env: { ...shared.env, DATABASE_URL: proxy.url }, directory: shared.directory });
     chancery = await startService({}, { ...shared, config });
