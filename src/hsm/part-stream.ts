@@ -39,6 +39,7 @@ export class PartStreams {
    * @throws HostFailure when they are not whole, no TBSCertList, or hashed for another algorithm than the key's.
    */
   end({ stream: id, parts, key }: Extract<HostCall, { act: "signParts" }>): Uint8Array {
+    if (parts === 0) throw new HostFailure("refused", "no bytes are nothing we sign for purpose crl");
     const { check, hash, algorithm } = this.#find(id, parts);
     this.drop(id);
     try {
