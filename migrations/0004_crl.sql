@@ -24,6 +24,8 @@ create table crl_slot (
   path text primary key,
   authority text not null references authority (slug),
   shard smallint check (shard >= 0),
+  -- Of a shard: its URL as certificates and its issuingDistributionPoint have it, octet by octet (RFC 5280 §5.2.5).
+  url text,
   -- Who makes its next CRL, in the server's time; the fence grows with each lease.
   lease_owner uuid,
   lease_until timestamptz,
@@ -42,6 +44,7 @@ create table crl_slot (
   -- The publication before it, kept for those who are reading it.
   previous uuid references crl_publication (id),
   unique nulls not distinct (authority, shard),
+  check ((shard is null) = (url is null)),
   check (path = authority || coalesce('/' || shard, '')),
   check (num_nulls(publication, number, this_update, next_update, entries, octets, sha256, snapshot) in (0, 8)),
   check (this_update < next_update)
@@ -53,7 +56,7 @@ create index crl_slot_previous on crl_slot (previous);
 -- What was published is followed by what is newer, whoever writes (RFC 5280 §5.2.3, §5.1.2.4).
 create function refuse_older_crl() returns trigger language plpgsql as $$
 begin
-  if (new.path, new.authority, new.shard) is distinct from (old.path, old.authority, old.shard) then
+  if (new.path, new.authority, new.shard, new.url) is distinct from (old.path, old.authority, old.shard, old.url) then
     raise exception 'the scope of a CRL does not change' using errcode = 'restrict_violation';
   end if;
   if new.publication is distinct from old.publication and (new.number <= old.number or new.this_update < old.this_update) then

@@ -28,6 +28,7 @@ import { requestRevocation } from "./ca/request-revocation.ts";
 import { revokeBlocked } from "./ca/revoke.ts";
 import { settle, settleUnfinished } from "./ca/settle.ts";
 import type { Config } from "./config.ts";
+import { type Crls, openCrlService } from "./crls.ts";
 import { readKeyPair } from "./custody/store.ts";
 import { parseDatabaseUrl } from "./database/address.ts";
 import type { Database } from "./database/connect.ts";
@@ -97,6 +98,7 @@ export async function build(config: Config, overrides: Overrides = {}): Promise<
   });
   const ca = await openCa({ ...world, hsm, authorities, ownHost: ownHost(config), guard, crlShards: config.crlShards });
   ca.timekeeper.compared(await database.clockSkewSeconds());
+  const crls = stack.use(await openCrlService(world, ca));
   const ocsp = await openOcsp(ca, { perSecond: config.ocspNoncesPerSecond, atOnce: 256 });
   measureStatus(world, ocsp);
   const access = openAccess(world);
@@ -113,7 +115,7 @@ export async function build(config: Config, overrides: Overrides = {}): Promise<
 
   const plan = { dataDir: config.dataDir, names: serviceNames(config) };
   let credentials = await serviceCertificate(ca, plan);
-  const doors = openDoors(world, { ca, ocsp, acme, access });
+  const doors = openDoors(world, { ca, crls, ocsp, acme, access });
   const status = stack.use(await listen(addresses.status, statusListener(doors)));
   const ops = stack.use(await listen(addresses.ops, opsListener(doors)));
   const applications = { rest: restDoor(doors, routes), acme: acmeDoor(doors, acmeRoutes), refuseAcme: acmeRefusal(doors) };
@@ -125,7 +127,7 @@ export async function build(config: Config, overrides: Overrides = {}): Promise<
     tls.renew(shown(current));
     events.tell("info", "tls.renewed", { notAfter: current.notAfter.toISOString() });
   };
-  const jobs = periodicJobs({ ca, ocsp, acme, database, renew });
+  const jobs = [...periodicJobs({ ca, ocsp, acme, database, renew }), ...crls.jobs];
   stack.use(runJobs(jobs, events));
   events.tell("info", "service.started", {
     env: config.env,
@@ -187,7 +189,7 @@ function shown({ chain, key }: ServiceCertificate): { certificate: string; key: 
 
 function openDoors(
   { config, random, events, metrics, database }: World,
-  { ca, ocsp, acme, access }: { ca: Ca; ocsp: Ocsp; acme: Acme; access: Access },
+  { ca, crls, ocsp, acme, access }: { ca: Ca; crls: Crls; ocsp: Ocsp; acme: Acme; access: Access },
 ): Doors {
   return {
     baseUrl: config.baseUrl,
@@ -211,6 +213,7 @@ function openDoors(
     showHalt: (principal) => showHalt(ca, principal),
     profiles: () => [...ca.profiles.values()].map(({ profile }) => profile),
     authorities: () => [...ca.authorities.values()],
+    crl: crls.served,
     clock: ca.clock,
     ocsp: (slug, request, client) => answerOcsp(ocsp, { slug, request, client }),
     createToken: access.createToken,
@@ -233,6 +236,7 @@ function openDoors(
     ],
     statusChecks: [
       { name: "authorities", run: () => ({ ready: ca.authorities.size > 0, detail: `${ca.authorities.size} in memory` }) },
+      crls.check,
       { name: "responders", run: () => respondersVerdict(ocsp) },
     ],
     metrics: () => metrics.render(),
@@ -243,12 +247,6 @@ function openDoors(
 function clockVerdict({ timekeeper }: Ca): Verdict {
   const problem = timekeeper.problem();
   return { ready: problem === undefined, detail: problem ?? "the clock agrees with the database's" };
-}
-
-async function haltVerdict({ halt }: Ca): Promise<Verdict> {
-  const standing = await halt.current();
-  if (!standing) return { ready: true, detail: "issuance is not halted" };
-  return { ready: false, detail: `issuance is halted since ${standing.haltedAt.toISOString()}: ${standing.reason}` };
 }
 
 /** Caught up with revocations it was before anything listened; while the database is away what is kept is still good to be given. */
@@ -273,6 +271,12 @@ function measureStatus({ metrics, clock }: World, { cache, feed }: Ocsp): void {
       return oldest && (clock.now().getTime() - oldest.getTime()) / 1000;
     },
   });
+}
+
+async function haltVerdict({ halt }: Ca): Promise<Verdict> {
+  const standing = await halt.current();
+  if (!standing) return { ready: true, detail: "issuance is not halted" };
+  return { ready: false, detail: `issuance is halted since ${standing.haltedAt.toISOString()}: ${standing.reason}` };
 }
 
 function periodicJobs(world: { ca: Ca; ocsp: Ocsp; acme: Acme; database: Database; renew: () => Promise<void> }): readonly Job[] {

@@ -5,8 +5,8 @@ import { basename, dirname, join } from "node:path";
 import { Fault } from "./fault.ts";
 import { isProcessAlive, processIdentity } from "./process-identity.ts";
 
-/** What to write. `mode` holds from the first octet on. */
-export type FileContent = { readonly content: string | Uint8Array; readonly mode: number };
+/** What to write, in parts where it is not to be in memory as a whole. `mode` holds from the first octet on. */
+export type FileContent = { readonly content: string | Uint8Array | AsyncIterable<Uint8Array>; readonly mode: number };
 
 /**
  * Puts a file in place of what stands at `path`: readers, and a start after a crash at any moment, see the old one or the whole new one.
@@ -85,7 +85,7 @@ function prefixOf(path: string): string {
 }
 
 /** The content is durable before it gets the name that it is known by. */
-async function write(path: string, content: string | Uint8Array, mode: number): Promise<void> {
+async function write(path: string, content: FileContent["content"], mode: number): Promise<void> {
   await using file = await open(path, "wx", mode);
   await file.writeFile(content);
   await file.sync();

@@ -28,10 +28,10 @@ const table: Readonly<Record<string, { readonly values: readonly string[]; reado
   http: { values: ["fault", "ports", "pki", "jose", "database", "audit", "access", "custody", "ca", "acme"] },
   jobs: { values: ["fault", "durable-file", "ports", "pki", "jose", "database", "audit", "access", "custody", "ca", "acme"] },
   client: { values: ["fault", "pki"] },
-  cli: { values: ["fault", "durable-file", "config", "pki", "client", "app", "initialise", "admin-token", "world"] },
+  cli: { values: ["fault", "durable-file", "config", "pki", "client", "app", "initialise", "admin-token", "root-crl", "world"] },
 };
 /** The composition root and what only it uses: they may import everything. */
-const roots = new Set(["app", "acme-directories", "main", "world", "initialise", "admin-token", "provision", "data-directory"]);
+const roots = new Set(["app", "acme-directories", "crls", "main", "root-crl", "world", "initialise", "admin-token", "provision", "data-directory"]);
 
 /** Packages that only these parts may import. */
 const packages: Readonly<Record<string, readonly string[]>> = {

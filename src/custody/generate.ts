@@ -2,6 +2,7 @@ import { setTimeout as pause } from "node:timers/promises";
 
 import { appendAudit } from "../audit/append.ts";
 import { auditRow } from "../audit/entry.ts";
+import { randomUuid } from "../database/uuid.ts";
 import { wholeSeconds } from "../database/whole-seconds.ts";
 import { Fault } from "../fault.ts";
 import { spkiSha256 } from "../pki/algorithm.ts";
@@ -30,7 +31,7 @@ export type KeyPairRequest = {
  * @throws Fault `refusedToStart` when the name stands for another kind of pair or its key is unusable; `hsmUnavailable`
  */
 export async function generateKeyPair(custody: Custody, request: KeyPairRequest): Promise<KeyPair> {
-  const owner = uuid(custody);
+  const owner = randomUuid(custody);
   for (let waited = 0; waited < longestWaitMs; waited += pollMs) {
     const intent = await intentFor(custody, request);
     const standing = await custody.database.transact((tx) => readKeyPair(tx, request.name));
@@ -50,7 +51,7 @@ const renewalMs = 1500;
 async function intentFor(custody: Custody, request: KeyPairRequest): Promise<KeyIntent> {
   const { name, algorithm, purposes, namespace } = request;
   const draft = {
-    id: uuid(custody),
+    id: randomUuid(custody),
     namespace,
     name,
     token: custody.hsm.token,
@@ -168,14 +169,6 @@ async function bound(custody: Custody, keyPair: KeyPair): Promise<KeyPair> {
 
 function newCkaId({ random }: Custody): string {
   return Buffer.from(random.bytes(16)).toString("hex");
-}
-
-/** Version 4. @see RFC 9562 §5.4 */
-function uuid({ random }: Custody): string {
-  const bytes = Buffer.from(random.bytes(16));
-  bytes.writeUInt8((bytes.readUInt8(6) & 0x0f) | 0x40, 6);
-  bytes.writeUInt8((bytes.readUInt8(8) & 0x3f) | 0x80, 8);
-  return bytes.toString("hex").replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
 }
 
 function sameMembers(left: readonly Purpose[], right: readonly Purpose[]): boolean {

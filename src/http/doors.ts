@@ -14,6 +14,7 @@ import type { HaltRequest } from "../ca/halt.ts";
 import type { Halt } from "../ca/halt-store.ts";
 import type { Issued, IssueRequest } from "../ca/issue.ts";
 import type { RevocationAsked } from "../ca/request-revocation.ts";
+import type { ServedCrl } from "../ca/served-crl.ts";
 import type { OcspAnswer } from "../ca/kept-answer.ts";
 import type { Profile } from "../pki/profile.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -63,6 +64,8 @@ export type RestDoors = {
   readonly profiles: () => readonly Profile[];
   /** The authorities as they stand in memory. */
   readonly authorities: () => readonly Authority[];
+  /** The CRL that is served under a path below `/crl/`, which is given without its suffix; undefined where there is none. */
+  readonly crl: (path: string) => ServedCrl | undefined;
 
   /** @throws Fault `policyDenied` when it would grant more than `principal` has. */
   readonly createToken: (principal: Principal, request: Grant, requestId: string) => Promise<CreatedToken>;
@@ -118,7 +121,7 @@ export type AcmeDoors = Pick<RestDoors, "events"> & {
 };
 
 /** What the status listener needs: from memory wherever it can be, so that it answers while database and HSM are away. */
-export type StatusDoors = Pick<RestDoors, "authorities" | "events"> & {
+export type StatusDoors = Pick<RestDoors, "authorities" | "crl" | "events"> & {
   readonly clock: Clock;
   /**
    * The answer to an OCSPRequest at the responder of an authority, which is one of `authorities`. Of one `client`, an address, so many
@@ -142,7 +145,7 @@ export type OpsDoors = {
 
 /** One condition of readiness. */
 export type Check = {
-  readonly name: "database" | "hsm" | "clock" | "halt" | "migrations" | "authorities" | "responders";
+  readonly name: "database" | "hsm" | "clock" | "halt" | "migrations" | "authorities" | "crls" | "responders";
   /** The listener itself stops waiting after 2 s. */
   readonly run: () => Promise<Verdict> | Verdict;
 };

@@ -1,4 +1,5 @@
 import { type IncomingMessage, type OutgoingHttpHeaders, type ServerResponse, STATUS_CODES } from "node:http";
+import { pipeline } from "node:stream/promises";
 import { latin1 } from "../pki/der-field.ts";
 import { normalise } from "./normalise.ts";
 import type { Handler, Refusal } from "./server.ts";
@@ -7,8 +8,11 @@ import type { Handler, Refusal } from "./server.ts";
 export type PlainAnswer = {
   readonly status: 200 | 204 | 304 | 400 | 404 | 405 | 412 | 413 | 414 | 415 | 500 | 501 | 503;
   readonly headers: OutgoingHttpHeaders;
-  readonly body: Uint8Array | string;
+  readonly body: Uint8Array | string | LongBody;
 };
+
+/** A body that is not in memory as a whole, and whose length is known. */
+export type LongBody = { readonly octets: number; /** The octets from the first on. */ readonly parts: () => AsyncIterable<Uint8Array> };
 
 /** A line of text for a person. */
 export function text(status: PlainAnswer["status"], line: string, headers: OutgoingHttpHeaders = {}): PlainAnswer {
@@ -52,12 +56,17 @@ async function respond(
 function write(incoming: IncomingMessage, outgoing: ServerResponse, { status, headers, body }: PlainAnswer): void {
   const bodiless = status === 304 || status === 204;
   const nosniff = { "x-content-type-options": "nosniff" };
-  outgoing.writeHead(status, bodiless ? { ...nosniff, ...headers } : { ...nosniff, ...headers, "content-length": Buffer.byteLength(body) });
+  outgoing.writeHead(status, bodiless ? { ...nosniff, ...headers } : { ...nosniff, ...headers, "content-length": octetsOf(body) });
   if (bodiless || incoming.method === "HEAD") outgoing.end();
+  else if (typeof body === "object" && "parts" in body) void pipeline(body.parts(), outgoing).catch(() => outgoing.destroy());
   // Node sends head and body in one piece where the body is a string, which takes a seventh less time than two.
   else if (typeof body !== "string" && body.length <= maxJoinedBytes) outgoing.end(latin1(body), "latin1");
   else outgoing.end(body);
   incoming.resume();
+}
+
+function octetsOf(body: PlainAnswer["body"]): number {
+  return typeof body === "object" && "parts" in body ? body.octets : Buffer.byteLength(body);
 }
 
 const maxJoinedBytes = 4_096;

@@ -15,6 +15,13 @@ export type Metrics = {
     readonly labels: Readonly<Record<string, string>>;
     readonly read: () => number | undefined;
   }) => void;
+  /** A value for each of some things that another part keeps, as `measureFrom`: a series for each set of labels that is read. */
+  readonly measureEach: (value: {
+    readonly name: string;
+    readonly help: string;
+    readonly labels: readonly string[];
+    readonly read: () => Iterable<{ readonly labels: Readonly<Record<string, string>>; readonly value: number }>;
+  }) => void;
   /** Everything in Prometheus' text format, the process's own figures included. */
   readonly render: () => Promise<{ readonly contentType: string; readonly text: string }>;
 };
@@ -53,6 +60,11 @@ const measured: Readonly<Record<MetricName, Measured>> = {
     labels: ["status", "hash", "source"],
     total: true,
   },
+  chancery_crl_publish_seconds: {
+    help: "Time from taking up a CRL to its publication",
+    labels: [],
+    buckets: [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60],
+  },
   chancery_http_request_seconds: {
     help: "Time from a request's headers to its answer",
     labels: ["door", "route", "status"],
@@ -89,6 +101,13 @@ export function openMetrics(): Metrics {
         else this.set({ ...labels }, value);
       };
       void new Gauge({ name, help, labelNames: Object.keys(labels), registers: [registry], collect });
+    },
+    measureEach: ({ name, help, labels, read }) => {
+      const collect = function (this: Gauge): void {
+        this.reset();
+        for (const each of read()) this.set({ ...each.labels }, each.value);
+      };
+      void new Gauge({ name, help, labelNames: [...labels], registers: [registry], collect });
     },
     render: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
   };

@@ -23,6 +23,10 @@ export type EventName =
   | "signature.corrupt"
   | "second-decoder.disagreed"
   | "clock.refused"
+  | "crl.published"
+  | "crl.refused"
+  | "crl.failed"
+  | "crl.stale"
   | "hsm.host.started"
   | "hsm.host.ended"
   | "hsm.call.failed"
@@ -63,5 +67,6 @@ export type MetricName =
   | "chancery_database_seconds"
   | "chancery_database_group_size"
   | "chancery_issuance_seconds"
+  | "chancery_crl_publish_seconds"
   | "chancery_ocsp_answers_total"
   | "chancery_http_request_seconds";

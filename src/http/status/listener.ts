@@ -2,6 +2,7 @@ import type { IncomingMessage } from "node:http";
 import type { StatusDoors } from "../doors.ts";
 import { type PlainAnswer, plainHandler, text } from "../plain.ts";
 import type { Handler } from "../server.ts";
+import { crls } from "./crl.ts";
 import { issuerCertificates } from "./issuer-certificate.ts";
 import { ocspResponders } from "./ocsp.ts";
 import type { StatusResource } from "./resource.ts";
@@ -14,7 +15,7 @@ const maxTargetBytes = 1024;
  * undecoded, with what is in memory: no file path ever comes of one (S-30).
  */
 export function statusListener(doors: StatusDoors): Handler {
-  const resources: readonly StatusResource[] = [ocspResponders(doors), issuerCertificates(doors)];
+  const resources: readonly StatusResource[] = [ocspResponders(doors), crls(doors), issuerCertificates(doors)];
   return plainHandler((incoming: IncomingMessage): PlainAnswer | Promise<PlainAnswer> => {
     const path = incoming.url ?? "";
     if (path.length > maxTargetBytes) return text(414, `The request target has more than ${maxTargetBytes} octets.`);

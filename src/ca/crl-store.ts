@@ -1,0 +1,114 @@
+import type { Tx } from "../database/connect.ts";
+import type { Sql } from "../database/connection.ts";
+import { columns } from "./columns.ts";
+import type { CrlSlot, CrlTerms, PublishedCrl } from "./crl-slot.ts";
+
+/** The right to publish in a slot: who holds the highest fence may. `publication` is its owner. */
+export type CrlLease = { readonly path: string; readonly publication: string; readonly fence: bigint };
+
+/** Opens slots; one that stands already stays. */
+export async function openCrlSlots(sql: Sql, slots: readonly Omit<CrlSlot, "published">[]): Promise<void> {
+  const { int4, text } = columns(sql, slots);
+  await sql`
+    insert into crl_slot (path, authority, shard, url)
+    select * from unnest(${text(({ path }) => path)}::text[], ${text(({ authority }) => authority)}::text[],
+      ${int4(({ shard }) => shard ?? null)}::smallint[], ${text(({ url }) => url ?? null)}::text[])
+    on conflict do nothing`;
+}
+
+/** Every slot with what stands in it, by path. */
+export async function listCrlSlots(sql: Sql): Promise<CrlSlot[]> {
+  const rows = await sql<SlotColumns[]>`select ${slotColumns(sql)} from crl_slot s order by s.path`;
+  return rows.map(slotOf);
+}
+
+/**
+ * Paths of the slots of issuing authorities that are due at `now`: never published, published a period or half a life ago, or since then
+ * something was revoked in their scope. What is new is told by transactions, so that one that committed late is not missed; a snapshot of
+ * the future is of a database that has been restored since, and shows nothing.
+ */
+export async function listDueCrls(sql: Sql, now: Date, { periodSeconds }: CrlTerms): Promise<string[]> {
+  const rows = await sql<{ path: string }[]>`
+    select s.path from crl_slot s join authority a on a.slug = s.authority
+    where a.kind = 'issuing' and (s.lease_until is null or s.lease_until < clock_timestamp()) and (
+      s.publication is null
+      or s.this_update + least(make_interval(secs => ${periodSeconds}), (s.next_update - s.this_update) / 2) <= ${now.toISOString()}
+      or pg_snapshot_xmax(s.snapshot) > pg_snapshot_xmax(pg_current_snapshot())
+      or exists (
+        select from revocation r
+        where r.transaction_id >= pg_snapshot_xmin(s.snapshot) and ${isNewTo(sql)}
+          and r.authority = s.authority and (s.shard is null or r.shard = s.shard)))
+    order by s.publication is not null, s.path`;
+  return rows.map(({ path }) => path);
+}
+
+/** Whether the slot `s` does not show the revocation `r` yet. */
+export const isNewTo = (sql: Sql) => sql`
+  not pg_visible_in_snapshot(r.transaction_id, s.snapshot) and r.transaction_id < pg_snapshot_xmax(pg_current_snapshot())`;
+
+/** Unleased → leased by `publication`, under the next fence. Undefined when another holds the lease. Time is the server's. */
+export async function takeCrlLease(sql: Sql, path: string, publication: string): Promise<{ lease: CrlLease; slot: CrlSlot } | undefined> {
+  const [row] = await sql<(SlotColumns & { fence: string })[]>`
+    update crl_slot s set lease_owner = ${publication}, lease_until = ${leaseEnd(sql)}, fence = fence + 1
+    where path = ${path} and (lease_until is null or lease_until < clock_timestamp())
+    returning ${slotColumns(sql)}, s.fence`;
+  return row && { lease: { path, publication, fence: BigInt(row.fence) }, slot: slotOf(row) };
+}
+
+/** Leased → leased for as long again. Does nothing when the lease has gone to another. */
+export async function renewCrlLease(sql: Sql, lease: CrlLease): Promise<void> {
+  await sql`update crl_slot set lease_until = ${leaseEnd(sql)} where ${held(sql, lease)}`;
+}
+
+/** Leased → unleased. */
+export async function endCrlLease(sql: Sql, lease: CrlLease): Promise<void> {
+  await sql`update crl_slot set lease_owner = null, lease_until = null where ${held(sql, lease)}`;
+}
+
+/**
+ * Leased, with `before` published → `crl` published, unleased.
+ * @returns false when the lease has gone to another, or something else was published.
+ */
+export async function recordPublishedCrl(
+  { sql }: Tx,
+  lease: CrlLease,
+  { before, crl, snapshot }: { readonly before: PublishedCrl | undefined; readonly crl: PublishedCrl; readonly snapshot: string },
+): Promise<boolean> {
+  const result = await sql`
+    update crl_slot set publication = ${crl.publication}, number = ${String(crl.number)}, this_update = ${crl.thisUpdate.toISOString()},
+      next_update = ${crl.nextUpdate.toISOString()}, entries = ${crl.entries}, octets = ${crl.octets}, sha256 = ${Buffer.from(crl.sha256, "hex")},
+      snapshot = ${snapshot}::pg_snapshot, previous = publication, lease_owner = null, lease_until = null
+    where ${held(sql, lease)} and publication is not distinct from ${before?.publication ?? null}::uuid`;
+  return result.count === 1;
+}
+
+/** Longer than a pause of the process or the database, renewed well before it ends. */
+const leaseEnd = (sql: Sql) => sql`clock_timestamp() + interval '30 seconds'`;
+
+const held = (sql: Sql, { path, publication, fence }: CrlLease) =>
+  sql`path = ${path} and lease_owner = ${publication}::uuid and fence = ${String(fence)}::bigint`;
+
+type SlotColumns = Omit<CrlSlot, "shard" | "url" | "published"> & {
+  readonly shard: number | null;
+  readonly url: string | null;
+  readonly publication: string | null;
+  readonly number: string;
+  readonly thisUpdate: Date;
+  readonly nextUpdate: Date;
+  readonly entries: number;
+  readonly octets: string;
+  readonly sha256: string;
+};
+
+const slotColumns = (sql: Sql) => sql`
+  s.path, s.authority, s.shard, s.url, s.publication, s.number, s.this_update as "thisUpdate", s.next_update as "nextUpdate", s.entries,
+  s.octets, encode(s.sha256, 'hex') as sha256`;
+
+function slotOf({ path, authority, shard, url, publication, ...crl }: SlotColumns): CrlSlot {
+  const { number, thisUpdate, nextUpdate, entries, octets, sha256 } = crl;
+  const published =
+    publication === null
+      ? undefined
+      : { publication, number: BigInt(number), thisUpdate, nextUpdate, entries, octets: Number(octets), sha256 };
+  return { path, authority, shard: shard ?? undefined, url: url ?? undefined, published };
+}

@@ -1,0 +1,93 @@
+import type { Ca } from "./ca/ca.ts";
+import { isHalfOver } from "./ca/crl-slot.ts";
+import { openCrls, publishDueCrls, sweepCrls } from "./ca/publish-due-crls.ts";
+import type { ServedCrl } from "./ca/served-crl.ts";
+import type { Check, Verdict } from "./http/doors.ts";
+import { type CrlDirectory, openCrlDirectory } from "./jobs/crl-directory.ts";
+import type { Job } from "./jobs/run.ts";
+import type { World } from "./world.ts";
+
+/** The CRLs of a running service. */
+export type Crls = AsyncDisposable & {
+  readonly served: CrlDirectory["crl"];
+  readonly jobs: readonly Job[];
+  readonly check: Check;
+};
+
+/** Sees to it that every CRL of an issuing authority is published and served, before anything names it. */
+export async function openCrlService({ config, metrics }: World, ca: Ca): Promise<Crls> {
+  await openCrls(ca);
+  const directory = await openCrlDirectory(ca.database, config.crlDir);
+  await refreshFirst(ca, directory);
+  const ofEach = (value: (crl: ServedCrl) => number) => () =>
+    [...directory.all()].map(([path, crl]) => ({ labels: { crl: path }, value: value(crl) }));
+  metrics.measureEach({
+    name: "chancery_crl_age_seconds",
+    help: "Time since the thisUpdate of the CRL that is served",
+    labels: ["crl"],
+    read: ofEach(({ thisUpdate }) => (ca.clock.now().getTime() - thisUpdate.getTime()) / 1000),
+  });
+  metrics.measureEach({
+    name: "chancery_crl_left_seconds",
+    help: "Time until the nextUpdate of the CRL that is served",
+    labels: ["crl"],
+    read: ofEach(({ nextUpdate }) => (nextUpdate.getTime() - ca.clock.now().getTime()) / 1000),
+  });
+  metrics.measureEach({
+    name: "chancery_crl_entries",
+    help: "Entries of the CRL that is served",
+    labels: ["crl"],
+    read: ofEach(({ entries }) => entries),
+  });
+  return {
+    served: directory.crl,
+    jobs: [
+      { name: "crl", everySeconds: 5, act: async () => void (await publishDueCrls(ca)) },
+      { name: "crl directory", everySeconds: 2, act: directory.refresh },
+      { name: "crl age", everySeconds: 3_600, act: async () => tellStale(ca, directory) },
+      { name: "crl sweep", everySeconds: 60, act: () => sweepCrls(ca) },
+    ],
+    check: { name: "crls", run: () => verdict(ca, directory) },
+    [Symbol.asyncDispose]: () => directory[Symbol.asyncDispose](),
+  };
+}
+
+/** A disk that is full or a directory that may not be written stops no start: what is short is served from memory, and the job tries again. */
+async function refreshFirst({ events }: Ca, directory: CrlDirectory): Promise<void> {
+  try {
+    await directory.refresh();
+  } catch (cause) {
+    events.tell("error", "job.failed", { job: "crl directory", cause });
+  }
+}
+
+/** XC-17: the alarm at half of a CRL's life. Those of issuing authorities should have been renewed by then; a root's waits for a person. */
+function tellStale(ca: Ca, directory: CrlDirectory): void {
+  for (const [path, crl] of directory.all()) {
+    if (!isHalfOver(crl, ca.clock.now())) continue;
+    ca.events.tell("warn", "crl.stale", { crl: path, nextUpdate: crl.nextUpdate.toISOString(), remedy: remedy(ca, path) });
+  }
+}
+
+function remedy({ authorities }: Pick<Ca, "authorities">, path: string): string {
+  return authorities.get(path)?.kind === "root"
+    ? `npx chancery ca crl ${path}, with the root's token at hand`
+    : "see why the job crl fails in the log";
+}
+
+/** Not ready without a CRL of use of an issuing authority: another instance may have it. What only a person can mend is told beside. */
+function verdict(ca: Ca, directory: CrlDirectory): Verdict {
+  const now = ca.clock.now();
+  const isOfUse = (path: string): boolean => (directory.crl(path)?.nextUpdate ?? now) > now;
+  const issuing = [...ca.authorities.values()].filter(({ kind }) => kind === "issuing");
+  const useless = [...ca.authorities.keys()].filter((slug) => !isOfUse(slug));
+  const stale = [...directory.all()].filter(([path, crl]) => isOfUse(path) && isHalfOver(crl, now)).map(([path]) => path);
+  const sentences = [
+    ...useless.map((slug) => `there is no current one of ${slug}: ${remedy(ca, slug)}`),
+    ...stale.map((path) => `half of the life of ${path} is over: ${remedy(ca, path)}`),
+  ];
+  return {
+    ready: issuing.every(({ slug }) => isOfUse(slug)),
+    detail: sentences.length > 0 ? sentences.join("; ") : `${directory.all().size} served, all current`,
+  };
+}
