@@ -198,7 +198,7 @@ export async function closeAttempt(tx: Tx, row: Omit<CertificateRow, "certificat
       returning authority, serial, not_after, recorded_at
     )
     insert into revocation (authority, serial, revoked_at, reason, not_after, shard)
-    select authority, serial, recorded_at, 0, not_after, shard from closed join issuance using (authority, serial)`;
+    select authority, serial, date_trunc('second', recorded_at), 0, not_after, shard from closed join issuance using (authority, serial)`;
   return result.count === 1;
 }
 

@@ -12,7 +12,7 @@ export type SerialOf = { readonly authority: string; readonly serial: string };
 export async function readStatuses(sql: Sql, serials: readonly SerialOf[]): Promise<readonly CertStatus[]> {
   const { bytea, text } = columns(sql, serials);
   const rows = await sql<{ issued: boolean; revokedAt: Date | null; reason: number | null }[]>`
-    select coalesce(c.certificate is not null, false) as issued, r.revoked_at as "revokedAt", r.reason
+    select coalesce(c.certificate is not null, false) as issued, date_trunc('second', r.revoked_at) as "revokedAt", r.reason
     from unnest(${text(({ authority }) => authority)}::text[], ${bytea(({ serial }) => Buffer.from(serial, "hex"))}::bytea[])
       with ordinality as u (authority, serial, position)
     left join certificate c on c.authority = u.authority and c.serial = u.serial
