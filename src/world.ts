@@ -69,7 +69,7 @@ export async function openWorldBeside(
   config: Config,
   overrides: Overrides,
   stack: AsyncDisposableStack,
-): Promise<Pick<World, "clock" | "random" | "node" | "database">> {
+): Promise<Pick<World, "clock" | "random" | "events" | "node" | "database">> {
   const { clock, events } = openObservation(config, overrides);
   const random = overrides.random ?? systemRandom();
   const url = config.databaseUrl ?? (await embeddedBeside(config.dataDir, stack));
@@ -80,7 +80,7 @@ export async function openWorldBeside(
       "refusedToStart",
       `the database lacks ${pending.join(", ")}: run \`npx chancery migrate\`, or start the service, first`,
     );
-  return { clock, random, node: hostname(), database: overrides.database?.(store) ?? store };
+  return { clock, random, events, node: hostname(), database: overrides.database?.(store) ?? store };
 }
 
 async function embeddedBeside(dataDir: string, stack: AsyncDisposableStack): Promise<string> {

@@ -14,6 +14,8 @@ import { type CaWorld, openCa } from "./ca.ts";
 import type { IssuedCertificate } from "./certificates.ts";
 import { issueFrom } from "./issue.ts";
 import { generateResponderKey } from "./ocsp-responder.ts";
+import { openAuthorities } from "./open-authorities.ts";
+import { listRootsWithoutCrl, publishRootCrl } from "./root-crl.ts";
 import { recordAuthority } from "./store.ts";
 
 /** The world of the ceremony: `hsm` is the issuing token; the root's is opened for this act alone. */
@@ -37,7 +39,7 @@ const namespace = "/";
 const principal = { id: "system", namespace };
 
 /**
- * Makes the first hierarchy: root-1 in the root's token, issuing-1, the key of its OCSP responder and the health key in the issuing token.
+ * Makes the first hierarchy: root-1 with its first CRL in the root's token, issuing-1, the key of its OCSP responder and the health key in the issuing token.
  * Each step is durable and may be repeated: a ceremony that was interrupted goes on where it stood, and one that is complete changes nothing.
  */
 export async function holdCeremony(world: CeremonyWorld, plan: CeremonyPlan): Promise<void> {
@@ -60,6 +62,15 @@ export async function holdCeremony(world: CeremonyWorld, plan: CeremonyPlan): Pr
     subject: name(plan, "Issuing CA 1"),
     pair: issuingKey,
   });
+  await publishFirstCrls(world);
+}
+
+/** Of the roots: what the issuing authorities' certificates name is there before anybody sees one (XC-16). */
+async function publishFirstCrls(world: CeremonyWorld): Promise<void> {
+  const authorities = await openAuthorities(world.database, world.statusUrl);
+  for (const slug of await listRootsWithoutCrl({ ...world, authorities })) {
+    await publishRootCrl({ ...world, hsm: world.rootHsm, authorities }, slug);
+  }
 }
 
 function name({ organization, country }: CeremonyPlan, commonName: string): Name {

@@ -32,6 +32,23 @@ export function optionalText(object: JsonObject, member: string): string | undef
 }
 
 /**
+ * A number member.
+ * @throws ClientError `failed` when it is absent or of another type.
+ */
+export function number(object: JsonObject, member: string): number {
+  const value = object[member];
+  if (typeof value !== "number") throw foreign(`the answer has no number member "${member}"`);
+  return value;
+}
+
+/** A member that is a JSON object, or undefined when it is absent or null. @throws ClientError `failed` when it is anything else. */
+export function optionalObject(object: JsonObject, member: string): JsonObject | undefined {
+  const value = object[member] ?? undefined;
+  if (value !== undefined && !isObject(value)) throw foreign(`the member "${member}" of the answer is no JSON object`);
+  return value;
+}
+
+/**
  * A member that is an array of JSON objects.
  * @throws ClientError `failed` when it is not.
  */

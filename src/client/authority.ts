@@ -1,4 +1,4 @@
-import { type JsonObject, objectOf, objects, text } from "./answer.ts";
+import { type JsonObject, number, objectOf, objects, optionalObject, text } from "./answer.ts";
 import type { Client } from "./connect.ts";
 
 /** A certification authority of the service. Times are RFC 3339 text in UTC. */
@@ -15,7 +15,12 @@ export type ListedAuthority = {
   readonly spkiSha256: string;
   /** PEM. */
   readonly certificate: string;
+  /** Its full CRL as it is served; undefined where there is none. */
+  readonly crl: ListedCrl | undefined;
 };
+
+/** A CRL. Its number is given in decimal digits. */
+export type ListedCrl = { readonly number: string; readonly thisUpdate: string; readonly nextUpdate: string; readonly entries: number };
 
 /** The authorities of the service, roots and issuing ones. */
 export async function listAuthorities(client: Client): Promise<readonly ListedAuthority[]> {
@@ -24,6 +29,7 @@ export async function listAuthorities(client: Client): Promise<readonly ListedAu
 }
 
 function listed(object: JsonObject): ListedAuthority {
+  const crl = optionalObject(object, "crl");
   return {
     slug: text(object, "slug"),
     kind: text(object, "kind"),
@@ -34,5 +40,15 @@ function listed(object: JsonObject): ListedAuthority {
     notAfter: text(object, "notAfter"),
     spkiSha256: text(object, "spkiSha256"),
     certificate: text(object, "certificate"),
+    crl: crl === undefined ? undefined : listedCrl(crl),
+  };
+}
+
+function listedCrl(object: JsonObject): ListedCrl {
+  return {
+    number: text(object, "number"),
+    thisUpdate: text(object, "thisUpdate"),
+    nextUpdate: text(object, "nextUpdate"),
+    entries: number(object, "entries"),
   };
 }

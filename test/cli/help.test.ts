@@ -17,6 +17,7 @@ test("the commands are those that others script against", () => {
     "acme eab revoke",
     "acme order list",
     "acme order show",
+    "ca crl",
     "ca list",
     "cert issue",
     "cert list",

@@ -1,17 +1,18 @@
 import type { Authority } from "../../ca/authority.ts";
+import type { ServedCrl } from "../../ca/served-crl.ts";
 import { encodePem } from "../../pki/pem.ts";
 import { route } from "./route.ts";
 import { rfc3339 } from "./time.ts";
 
-/** GET /v1/authorities: who signs, with the certificates that a verifier needs. */
+/** GET /v1/authorities: who signs, with the certificates that a verifier needs and the full CRL as it stands. */
 export const authoritiesRoute = route({
   method: "GET",
   path: "/v1/authorities",
   action: "authority:read",
-  handle: (doors) => ({ json: { authorities: doors.authorities().map(listed) } }),
+  handle: (doors) => ({ json: { authorities: doors.authorities().map((authority) => listed(authority, doors.crl(authority.slug))) } }),
 });
 
-function listed({ slug, kind, issuerSlug, certificate, chain, parsed }: Authority) {
+function listed({ slug, kind, issuerSlug, certificate, chain, parsed }: Authority, crl: ServedCrl | undefined) {
   return {
     slug,
     kind,
@@ -23,5 +24,13 @@ function listed({ slug, kind, issuerSlug, certificate, chain, parsed }: Authorit
     spkiSha256: parsed.spkiSha256,
     certificate: encodePem("CERTIFICATE", certificate),
     chain: chain.map((der) => encodePem("CERTIFICATE", der)).join(""),
+    ...(crl && {
+      crl: {
+        number: String(crl.number),
+        thisUpdate: rfc3339(crl.thisUpdate),
+        nextUpdate: rfc3339(crl.nextUpdate),
+        entries: crl.entries,
+      },
+    }),
   };
 }

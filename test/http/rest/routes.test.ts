@@ -17,6 +17,7 @@ let tokenId: string;
 let keyId: string;
 let accountId: string;
 let orderId: string;
+let revocationId: string;
 let request: string;
 /** Within the year that the administrator's own token lasts. */
 const expiresAt = new Date(Date.now() + 86_400_000).toISOString().replace(/\.\d{3}Z$/, "Z");
@@ -32,6 +33,8 @@ beforeAll(async () => {
   tokenId = String((await service.ask("/v1/tokens", { body: grant("viewer", "/") })).json()["id"]);
   const key = { namespace: "/", directory: "default" };
   keyId = String((await service.ask("/v1/acme/external-account-keys", { body: key })).json()["id"]);
+  const nothing = { filter: { spkiSha256: "ab".repeat(32) }, reason: "superseded" };
+  revocationId = String((await service.ask("/v1/revocations", { body: nothing })).json()["id"]);
   const client = await acmeClient(service);
   accountId = lastPart((await client.register()).header("location"));
   orderId = lastPart((await client.order(["a.example.org"])).header("location"));
@@ -69,11 +72,15 @@ const noDoors: RestDoors = {
   readCertificate: () => expect.unreachable(),
   listCertificates: () => expect.unreachable(),
   revokeCertificate: () => expect.unreachable(),
+  previewRevocation: () => expect.unreachable(),
+  beginRevocation: () => expect.unreachable(),
+  readRevocation: () => expect.unreachable(),
   haltIssuance: () => expect.unreachable(),
   resumeIssuance: () => expect.unreachable(),
   showHalt: () => expect.unreachable(),
   profiles: () => expect.unreachable(),
   authorities: () => expect.unreachable(),
+  crl: () => expect.unreachable(),
   createToken: () => expect.unreachable(),
   listTokens: () => expect.unreachable(),
   revokeToken: () => expect.unreachable(),
@@ -134,6 +141,16 @@ const matrix: readonly {
     // It is the administrator's.
     requester: 403,
   },
+  {
+    route: "POST /v1/revocations",
+    path: () => "/v1/revocations",
+    body: () => ({ filter: { serials: [serial] }, reason: "superseded" }),
+    // Of what is theirs, nothing fits.
+    stranger: 201,
+    viewer: 403,
+    requester: 403,
+  },
+  { route: "GET /v1/revocations/:id", path: () => `/v1/revocations/${revocationId}`, stranger: 404, viewer: 403, requester: 403 },
   { route: "POST /v1/halt", path: () => "/v1/halt", body: () => ({ reason: "a try" }), stranger: 403, viewer: 403, requester: 403 },
   { route: "POST /v1/resume", path: () => "/v1/resume", body: () => ({ reason: "a try" }), stranger: 403, viewer: 403, requester: 403 },
   { route: "GET /v1/halt", path: () => "/v1/halt", stranger: 403, viewer: 403, requester: 403 },

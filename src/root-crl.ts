@@ -1,0 +1,50 @@
+import type { Authority } from "./ca/authority.ts";
+import type { PublishedCrl } from "./ca/crl-slot.ts";
+import { openAuthorities, requireKeys } from "./ca/open-authorities.ts";
+import { listRootsWithoutCrl, publishRootCrl } from "./ca/root-crl.ts";
+import type { Config } from "./config.ts";
+import { Fault } from "./fault.ts";
+import { openToken, openWorldBeside, type Overrides, type World } from "./world.ts";
+
+/**
+ * Publishes the next CRL of a root, beside a running service or without one: the root's token is opened for this act alone. Instances
+ * serve it within seconds.
+ * @throws Fault `refusedToStart` with what is missing, `notFound` when there is no such root, `busy`
+ */
+export async function renewRootCrl(config: Config, slug: string, overrides: Overrides = {}): Promise<PublishedCrl> {
+  await using stack = new AsyncDisposableStack();
+  const world = { ...(await openWorldBeside(config, overrides, stack)), config };
+  const authorities = await openAuthorities(world.database, config.statusUrl);
+  return await publishWithToken(world, authorities, [slug]);
+}
+
+/**
+ * Sees to it that every root has a CRL, which the ceremony of a release without CRLs did not make: an evaluation makes it now.
+ * @throws Fault `refusedToStart` in production, where the root's token is opened by a person's command alone.
+ */
+export async function requireRootCrls(world: World, authorities: ReadonlyMap<string, Authority>): Promise<void> {
+  const missing = await listRootsWithoutCrl({ database: world.database, authorities });
+  const [first] = missing;
+  if (first === undefined) return;
+  if (world.config.env === "production") {
+    throw new Fault(
+      "refusedToStart",
+      `${missing.join(" and ")} has no CRL: run \`chancery ca crl ${first}\` once, with the root's token at hand`,
+    );
+  }
+  await publishWithToken(world, authorities, missing);
+}
+
+async function publishWithToken(
+  world: Pick<World, "config" | "clock" | "random" | "events" | "node" | "database">,
+  authorities: ReadonlyMap<string, Authority>,
+  slugs: readonly string[],
+): Promise<PublishedCrl> {
+  await using hsm = await openToken(world, "root, administration");
+  // The key is the recorded one before it signs anything.
+  await requireKeys({ ...world, hsm }, authorities);
+  let published: PublishedCrl | undefined;
+  for (const slug of slugs) published = await publishRootCrl({ ...world, hsm, authorities }, slug);
+  if (!published) throw new Fault("internal", "no root was named");
+  return published;
+}
