@@ -78,18 +78,38 @@ export function readNamedBits(value: DerValue | undefined, what: string): readon
  * @see RFC 5280 §4.1.2.5
  */
 export function readTime(value: DerValue | undefined, what: string): Date {
-  const short = value?.tag === tag.utcTime;
-  const { source, contentStart, end } = short ? value : expectTag(value, tag.generalizedTime, what);
-  const two = (fromEnd: number): number => (source[end - fromEnd] ?? 0) * 10 + (source[end - fromEnd + 1] ?? 0) - 48 * 11;
-  const years = two(13);
-  const year = short ? years + (years < 50 ? 2000 : 1900) : years + 100 * two(15);
-  const [month, day, hour, minute, second] = [two(11), two(9), two(7), two(5), two(3)];
+  if (value?.tag !== tag.utcTime) {
+    const time = readGeneralizedTime(value, what);
+    if (time.getUTCFullYear() < 2050) throw new Fault("malformed", `${what} is a GeneralizedTime before 2050`);
+    return time;
+  }
+  const years = twoDigits(value, 13);
+  return calendarTime(value, years + (years < 50 ? 2000 : 1900), what);
+}
+
+/**
+ * A GeneralizedTime of any year, in UTC, whole seconds, as OCSP has it.
+ * @throws Fault `malformed`, also for days that no calendar has.
+ * @see RFC 6960 §4.2.2.1, RFC 9919 §3.2.4
+ */
+export function readGeneralizedTime(value: DerValue | undefined, what: string): Date {
+  const time = expectTag(value, tag.generalizedTime, what);
+  return calendarTime(time, twoDigits(time, 13) + 100 * twoDigits(time, 15), what);
+}
+
+function twoDigits({ source, end }: DerValue, fromEnd: number): number {
+  return (source[end - fromEnd] ?? 0) * 10 + (source[end - fromEnd + 1] ?? 0) - 48 * 11;
+}
+
+/** Month to second stand at the same distance from the end of both types. */
+function calendarTime(value: DerValue, year: number, what: string): Date {
+  const [month, day] = [twoDigits(value, 11), twoDigits(value, 9)];
+  const [hour, minute, second] = [twoDigits(value, 7), twoDigits(value, 5), twoDigits(value, 3)];
   const time = new Date(Date.UTC(2000, month - 1, day, hour, minute, second));
   // Date.UTC takes years below 100 for those of the 20th century.
   time.setUTCFullYear(year, month - 1, day);
   const real = hour < 24 && minute < 60 && second < 60 && time.getUTCMonth() === month - 1 && time.getUTCDate() === day;
-  if (!real) throw new Fault("malformed", `${what} is no date: ${ascii.decode(source.subarray(contentStart, end))}`);
-  if (!short && year < 2050) throw new Fault("malformed", `${what} is a GeneralizedTime before 2050`);
+  if (!real) throw new Fault("malformed", `${what} is no date: ${ascii.decode(contentOf(value))}`);
   return time;
 }
 

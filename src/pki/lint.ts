@@ -39,7 +39,8 @@ export function examine(tbs: Uint8Array, context: LintContext): Examination {
   return { findings, certificate: subject.certificate };
 }
 
-function unlessMalformed<T>(act: () => T): T | string {
+/** What `act` gives, or why its bytes are malformed. */
+export function unlessMalformed<T>(act: () => T): T | string {
   try {
     return act();
   } catch (error) {
