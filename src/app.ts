@@ -21,8 +21,10 @@ import { listCertificates, readCertificate } from "./ca/certificates.ts";
 import { haltIssuance, resumeIssuance, showHalt } from "./ca/halt.ts";
 import { haltGuard } from "./ca/halt-store.ts";
 import { issue } from "./ca/issue.ts";
+import { beginRevocation, continueRevocation, continueRevocations, previewRevocation, readRevocation } from "./ca/mass-revocation.ts";
 import { openOcsp, type Ocsp, renewResponders, responderProblem } from "./ca/ocsp.ts";
 import { answerOcsp } from "./ca/ocsp-answer.ts";
+import type { Campaign } from "./ca/mass-revocation-store.ts";
 import { openAuthorities, requireKeys } from "./ca/open-authorities.ts";
 import { requestRevocation } from "./ca/request-revocation.ts";
 import { revokeBlocked } from "./ca/revoke.ts";
@@ -208,6 +210,12 @@ function openDoors(
     readCertificate: (namespace, serial) => readCertificate(ca, namespace, serial),
     listCertificates: (namespace, query) => listCertificates(ca, namespace, query),
     revokeCertificate: (principal, request) => requestRevocation(ca, principal, request),
+    previewRevocation: (principal, request) => previewRevocation(ca, principal, request),
+    beginRevocation: async (principal, request) => {
+      const { campaign, begun } = await beginRevocation(ca, principal, request);
+      return { campaign: await goneOn(ca, campaign), begun };
+    },
+    readRevocation: (namespace, id) => readRevocation(ca, namespace, id),
     haltIssuance: (request) => haltIssuance(ca, request),
     resumeIssuance: (request) => resumeIssuance(ca, request),
     showHalt: (principal) => showHalt(ca, principal),
@@ -273,6 +281,22 @@ function measureStatus({ metrics, clock }: World, { cache, feed }: Ocsp): void {
   });
 }
 
+/** How long the answer to a revocation of many waits for its end. */
+const patienceMs = 1_000;
+
+/** The campaign as it is when it has ended, or its caller has waited for a second; what is left is a job's. */
+async function goneOn(ca: Ca, campaign: Campaign): Promise<Campaign> {
+  const start = performance.now();
+  try {
+    while (performance.now() - start < patienceMs && (await continueRevocation(ca, campaign.id)) === "more");
+    return (await readRevocation(ca, campaign.namespace, campaign.id)) ?? campaign;
+  } catch (cause) {
+    // It is durable, and goes on: its caller is told so, not that it failed.
+    ca.events.tell("warn", "job.failed", { job: "revocations", cause });
+    return campaign;
+  }
+}
+
 async function haltVerdict({ halt }: Ca): Promise<Verdict> {
   const standing = await halt.current();
   if (!standing) return { ready: true, detail: "issuance is not halted" };
@@ -292,6 +316,7 @@ function periodicJobs(world: { ca: Ca; ocsp: Ocsp; acme: Acme; database: Databas
     { name: "validation", everySeconds: 1, act: () => validateDue(acme) },
     { name: "nonce keys", everySeconds: 30, act: acme.nonces.refresh },
     { name: "sweep", everySeconds: 60, act: () => sweep(acme) },
+    { name: "revocations", everySeconds: 1, act: (signal) => continueRevocations(ca, signal) },
     { name: "compromised keys", everySeconds: 60, act: async () => void (await revokeBlocked(ca)) },
   ];
 }

@@ -73,7 +73,8 @@ export type CertificateRecord = {
   readonly reason: number | null;
 };
 
-const certificateColumns = (sql: Sql) => sql`
+/** The columns of a `CertificateRecord`, and where they come from: `certificate c`, `revocation r`. */
+export const certificateColumns = (sql: Sql) => sql`
   c.authority, c.serial, c.namespace, c.profile, c.certificate, c.spki_sha256 as "spkiSha256", c.not_before as "notBefore",
   c.not_after as "notAfter", c.recorded_at as "recordedAt", r.revoked_at as "revokedAt", r.reason
   from certificate c left join revocation r using (authority, serial)`;

@@ -142,7 +142,8 @@ function positionOf(cursor: string): { readonly recordedAt: Date; readonly seria
   return { recordedAt: time, serial: id };
 }
 
-function show(ca: Ca, row: CertificateRecord): IssuedCertificate {
+/** A recorded certificate as it is shown. */
+export function show(ca: Ca, row: CertificateRecord): IssuedCertificate {
   const parsed = parseCertificate(row.certificate);
   return {
     authority: row.authority,

@@ -13,6 +13,8 @@ import type { CertificateQuery, IssuedCertificate } from "../ca/certificates.ts"
 import type { HaltRequest } from "../ca/halt.ts";
 import type { Halt } from "../ca/halt-store.ts";
 import type { Issued, IssueRequest } from "../ca/issue.ts";
+import type { MassRevocationAsked, Preview } from "../ca/mass-revocation.ts";
+import type { Campaign } from "../ca/mass-revocation-store.ts";
 import type { RevocationAsked } from "../ca/request-revocation.ts";
 import type { ServedCrl } from "../ca/served-crl.ts";
 import type { OcspAnswer } from "../ca/kept-answer.ts";
@@ -54,6 +56,18 @@ export type RestDoors = {
    * @throws Fault `notFound`, `policyDenied`, `badRevocationReason`, `alreadyRevoked`, `certificateExpired`, `badCSR`, `idempotencyMismatch`.
    */
   readonly revokeCertificate: (principal: Principal, request: RevocationAsked) => Promise<IssuedCertificate>;
+  /** What such a revocation would revoke now. @throws Fault `malformed`, `badRevocationReason`. */
+  readonly previewRevocation: (principal: Principal, request: MassRevocationAsked) => Promise<Preview>;
+  /**
+   * Begins to revoke what a filter finds in the principal's namespace and within it; durable on return, and perhaps at its end. `begun` false: the
+   * same was asked before. @throws Fault `malformed`, `badRevocationReason`, `idempotencyMismatch`.
+   */
+  readonly beginRevocation: (
+    principal: Principal,
+    request: MassRevocationAsked,
+  ) => Promise<{ readonly campaign: Campaign; readonly begun: boolean }>;
+  /** A revocation that was begun in `namespace` or within it. */
+  readonly readRevocation: (namespace: string, id: string) => Promise<Campaign | undefined>;
   /** Halts issuance and gives the halt that stands. @throws Fault `policyDenied`. */
   readonly haltIssuance: (request: HaltRequest) => Promise<Halt>;
   /** Lets issuance go on, whether it was halted or not. @throws Fault `policyDenied`. */

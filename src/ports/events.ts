@@ -14,6 +14,8 @@ export type EventName =
   | "certificate.issued"
   | "certificate.repeated"
   | "certificate.revoked"
+  | "revocation.begun"
+  | "revocation.ended"
   | "issuance.refused"
   | "issuance.halted"
   | "issuance.resumed"

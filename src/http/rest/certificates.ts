@@ -15,8 +15,8 @@ import { rfc3339, time } from "./time.ts";
 const largestLifetimeSeconds = 2 ** 31 - 1;
 const lifetimeRange = `must be a whole number from 1 to ${largestLifetimeSeconds}`;
 
-/** No profile has another, and PostgreSQL takes no NUL. */
-const profileName = z.string().regex(/^[!-~]{1,64}$/, "must be 1 to 64 visible ASCII characters");
+/** Name of a profile. No profile has another, and PostgreSQL takes no NUL. */
+export const profileName = z.string().regex(/^[!-~]{1,64}$/, "must be 1 to 64 visible ASCII characters");
 
 /** POST /v1/certificates: one certificate for one certificate request. */
 export const issueRoute = route({
@@ -96,7 +96,8 @@ export const readRoute = route({
   },
 });
 
-const serialPattern = /^[0-9a-f]{32}$/;
+/** A serial as the interface writes it. */
+export const serialPattern = /^[0-9a-f]{32}$/;
 
 function unknownCertificate(serial: string): Fault {
   return new Fault("notFound", `there is no certificate ${JSON.stringify(serial.slice(0, 64))}`);
@@ -123,7 +124,7 @@ export const listRoute = route({
 });
 
 /** A name as it is looked for: an address, a URI when it has a scheme, a DNS name otherwise. */
-function generalName(text: string, context: z.RefinementCtx): GeneralName {
+export function generalName(text: string, context: z.RefinementCtx): GeneralName {
   const ip = canonicalIpAddress(text);
   if (ip !== undefined) return { type: "ip", value: ip };
   const uri = canonicalUri(text);
@@ -150,7 +151,8 @@ function certificateWithChain(certificate: IssuedCertificate) {
   return { ...certificateWithoutChain(certificate), certificate: pem([certificate.certificate]), chain: pem(certificate.chain) };
 }
 
-function certificateWithoutChain({ serial, authority, profile, namespace, subject, names, ...certificate }: IssuedCertificate) {
+/** A certificate as lists show it. */
+export function certificateWithoutChain({ serial, authority, profile, namespace, subject, names, ...certificate }: IssuedCertificate) {
   return {
     serial,
     authority,

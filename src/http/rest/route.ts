@@ -10,7 +10,7 @@ import { judgement, type Place, quoted, sentence } from "./sentence.ts";
 export type MediaType = "application/json" | "application/pem-certificate-chain" | "application/pkix-cert" | "text/plain; charset=utf-8";
 
 /** What a handler answers: a value that becomes JSON, or bytes of a media type; `empty` is 204. */
-export type Answer = { readonly status?: 200 | 201; readonly headers?: Readonly<Record<string, string>> } & (
+export type Answer = { readonly status?: 200 | 201 | 202; readonly headers?: Readonly<Record<string, string>> } & (
   { readonly json: unknown } | { readonly bytes: Uint8Array | string; readonly type: MediaType } | { readonly empty: true }
 );
 

@@ -6,6 +6,7 @@ import { createExternalAccountKeyRoute, listExternalAccountKeysRoute, revokeExte
 import { haltRoute, readHaltRoute, resumeRoute } from "./halt.ts";
 import { problemRoute } from "./problems.ts";
 import { profilesRoute } from "./profiles.ts";
+import { createRevocationRoute, readRevocationRoute } from "./revocations.ts";
 import type { Route } from "./route.ts";
 import { createTokenRoute, listTokensRoute, revokeTokenRoute } from "./tokens.ts";
 
@@ -15,6 +16,8 @@ export const routes: readonly Route[] = [
   readRoute,
   revokeRoute,
   listRoute,
+  createRevocationRoute,
+  readRevocationRoute,
   haltRoute,
   resumeRoute,
   readHaltRoute,

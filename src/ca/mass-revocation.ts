@@ -1,0 +1,190 @@
+import { contains } from "../access/namespace.ts";
+import type { Principal } from "../access/principal.ts";
+import { stands } from "../access/store.ts";
+import { appendAudit } from "../audit/append.ts";
+import { auditRow } from "../audit/entry.ts";
+import { transactCertainly } from "../database/certain.ts";
+import type { Tx } from "../database/connect.ts";
+import { search } from "../database/search.ts";
+import { wholeSeconds } from "../database/whole-seconds.ts";
+import { Fault } from "../fault.ts";
+import { isReasonName, reasonCodes, reasonNames } from "../pki/crl-reason.ts";
+import { hex } from "../pki/hex.ts";
+import type { Ca } from "./ca.ts";
+import { type IssuedCertificate, show } from "./certificates.ts";
+import {
+  type Campaign,
+  countCertificates,
+  findCertificates,
+  type FoundCertificate,
+  holdCampaign,
+  listRunningCampaigns,
+  type Progress,
+  readCampaign,
+  readCampaignOfRequest,
+  recordCampaign,
+  recordProgress,
+  recordRevocations,
+  type RevocationFilter,
+  type RevocationScope,
+} from "./mass-revocation-store.ts";
+
+/** Certificates that one transaction revokes at most, and that it looks at for them. */
+const batch = 1_000;
+const looked = 5_000;
+/** How many certificates a preview shows. */
+const sampleSize = 10;
+/** Passes that a campaign makes at most: the first looks at everything, each other at what was recorded since shortly before it began. */
+const mostPasses = 10;
+/** A certificate that was recorded longer ago than this has long been committed when it is looked for. */
+const overlapMs = 3_600_000;
+
+/** What is asked of many certificates. */
+export type MassRevocationAsked = {
+  readonly filter: RevocationFilter;
+  /** Name of a CRLReason. */
+  readonly reason: string;
+  /** The caller's own name for this request, and the hash of what it asks. */
+  readonly repeatable?: { readonly requestId: Uint8Array; readonly requestHash: Uint8Array } | undefined;
+  readonly requestId: string;
+};
+
+/** What a filter finds: how many, and the newest of them, ten at most. */
+export type Preview = { readonly count: number; readonly sample: readonly IssuedCertificate[] };
+
+/**
+ * What a revocation would revoke now; changes nothing.
+ * @throws Fault `malformed` for an empty filter, `badRevocationReason`
+ */
+export async function previewRevocation(ca: Ca, principal: Principal, { filter, reason }: MassRevocationAsked): Promise<Preview> {
+  judge(filter, reason);
+  const scope = scopeOf(ca, principal.namespace);
+  const { count, newest } = await search(ca.database, (sql) => countCertificates(sql, { filter, scope, sample: sampleSize }));
+  return { count, sample: newest.map((row) => show(ca, row)) };
+}
+
+/**
+ * Begins to revoke everything that a filter finds in the principal's namespace and within it; durable with its audit record on return. Any
+ * instance goes on with it (`continueRevocation`) until it has ended, and what is issued meanwhile and fits is revoked too.
+ * @returns `begun` false: the same request was made before under this name.
+ * @throws Fault `malformed` for an empty filter, `badRevocationReason`, `idempotencyMismatch`, `unauthenticated`
+ */
+export async function beginRevocation(
+  ca: Ca,
+  principal: Principal,
+  { filter, reason, repeatable, requestId }: MassRevocationAsked,
+): Promise<{ readonly campaign: Campaign; readonly begun: boolean }> {
+  const campaign = {
+    id: hex(ca.random.bytes(16)),
+    namespace: principal.namespace,
+    principal: principal.id,
+    doorRequestId: requestId,
+    filter,
+    reason: judge(filter, reason),
+    createdAt: wholeSeconds(ca.clock.now()),
+  };
+  const name = repeatable ?? { requestId: ca.random.bytes(32), requestHash: new Uint8Array(32) };
+  const begun = await transactCertainly(ca.database, async (tx) => {
+    if (!(await stands(tx.sql, principal.id, ca.clock.now()))) throw new Fault("unauthenticated", "the bearer token is not valid");
+    if (await recordCampaign(tx, campaign, name)) {
+      const object = { revocation: campaign.id, reason: campaign.reason, filter: JSON.stringify(filter) };
+      await appendAudit(tx, auditRow({ ...actOf(campaign), operation: "revocation.create", namespace: campaign.namespace, object }, ca));
+      return { campaign: { ...campaign, endedAt: null, revoked: 0 }, begun: true };
+    }
+    const standing = await readCampaignOfRequest(tx, name.requestId);
+    if (!standing || !Buffer.from(standing.requestHash).equals(name.requestHash)) {
+      throw new Fault("idempotencyMismatch", "this Idempotency-Key stands for another revocation");
+    }
+    return { campaign: standing.campaign, begun: false };
+  });
+  if (begun.begun) ca.events.tell("warn", "revocation.begun", { revocation: campaign.id, reason: campaign.reason, by: principal.id });
+  return begun;
+}
+
+/** A campaign as it stands, if it was begun in `namespace` or within it. */
+export async function readRevocation(ca: Ca, namespace: string, id: string): Promise<Campaign | undefined> {
+  const campaign = await ca.database.read((sql) => readCampaign(sql, id));
+  return campaign && contains(namespace, campaign.namespace) ? campaign : undefined;
+}
+
+/**
+ * Revokes the next certificates of a campaign, each with its audit record, and moves it on, in one transaction that holds its row.
+ * @returns `elsewhere` when it has ended or somebody else is at it.
+ */
+export async function continueRevocation(ca: Ca, id: string): Promise<"more" | "ended" | "elsewhere"> {
+  const step = await ca.database.transact(async (tx) => {
+    const campaign = await holdCampaign(tx, id);
+    return campaign && (await revokeNext(ca, tx, campaign));
+  });
+  if (!step) return "elsewhere";
+  for (const { authority, serial } of step.found) {
+    ca.events.tell("debug", "certificate.revoked", { authority, serial: hex(serial), revocation: id });
+  }
+  if (step.total !== undefined) ca.events.tell("info", "revocation.ended", { revocation: id, revoked: step.total });
+  return step.total === undefined ? "more" : "ended";
+}
+
+/** Goes on with every campaign that has not ended. A job's; several instances share the work. */
+export async function continueRevocations(ca: Ca, signal: AbortSignal): Promise<void> {
+  const failures: unknown[] = [];
+  for (const id of await ca.database.read(listRunningCampaigns)) {
+    try {
+      while (!signal.aborted && (await continueRevocation(ca, id)) === "more");
+    } catch (cause) {
+      // The others are not held up by it.
+      failures.push(cause);
+    }
+  }
+  if (failures.length > 0) throw failures[0];
+}
+
+async function revokeNext(
+  ca: Ca,
+  tx: Tx,
+  campaign: Campaign & Progress,
+): Promise<{ readonly found: readonly FoundCertificate[]; readonly total: number | undefined }> {
+  const { id, filter, namespace, reason } = campaign;
+  const from = campaign.pass === 1 ? undefined : new Date(campaign.createdAt.getTime() - overlapMs);
+  const stretch = { after: campaign.after, from, looked, limit: batch };
+  const look = await findCertificates(tx, { filter, scope: scopeOf(ca, namespace), stretch });
+  const revokedAt = wholeSeconds(ca.clock.now());
+  const rows = look.found.map((certificate) => ({ ...certificate, audit: auditOf(ca, campaign, certificate, revokedAt) }));
+  const revoked = rows.length === 0 ? 0 : await recordRevocations(tx, rows, { reason, revokedAt, namespace });
+  const revokedInPass = campaign.revokedInPass + revoked;
+  const after = look.found.length === batch ? look.found.at(-1)?.place : look.looked === looked ? look.end : undefined;
+  const ended = after === undefined && (campaign.pass >= mostPasses || (campaign.pass > 1 && revokedInPass === 0));
+  const progress: Progress = after
+    ? { pass: campaign.pass, revokedInPass, after }
+    : { pass: campaign.pass + (ended ? 0 : 1), revokedInPass: 0, after: undefined };
+  await recordProgress(tx, { id, revoked, progress, endedAt: ended ? revokedAt : undefined });
+  const total = campaign.revoked + revoked;
+  if (ended) {
+    const object = { revocation: id, revoked: total };
+    await appendAudit(tx, auditRow({ ...actOf(campaign), operation: "revocation.end", namespace, object }, ca));
+  }
+  return { found: look.found, total: ended ? total : undefined };
+}
+
+/** In the certificate's own namespace: whose it is learns of it. */
+function auditOf(ca: Ca, campaign: Campaign, { authority, serial, namespace }: FoundCertificate, revokedAt: Date) {
+  const object = { authority, serial: hex(serial), reason: campaign.reason, revokedAt: revokedAt.toISOString(), revocation: campaign.id };
+  return auditRow({ ...actOf(campaign), operation: "certificate.revoke", namespace, object }, ca);
+}
+
+function actOf({ principal, doorRequestId }: Pick<Campaign, "principal" | "doorRequestId">) {
+  return { principal, requestId: doorRequestId, outcome: "success" } as const;
+}
+
+/** @throws Fault `malformed` for a filter that would find everything, `badRevocationReason` for a reason that is none. */
+function judge(filter: RevocationFilter, reason: string): number {
+  if (Object.values(filter).every((value) => value === undefined)) {
+    throw new Fault("malformed", "filter is empty: it would revoke everything; name at least one member");
+  }
+  if (isReasonName(reason)) return reasonCodes[reason];
+  throw new Fault("badRevocationReason", `reason must be one of ${reasonNames.join(", ")}`);
+}
+
+function scopeOf({ clock, profiles }: Ca, namespace: string): RevocationScope {
+  const own = [...profiles.values()].map(({ profile }) => profile).filter(({ kind }) => kind !== "end-entity");
+  return { namespace, now: clock.now(), except: own.map(({ name }) => name) };
+}

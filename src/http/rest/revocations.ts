@@ -1,0 +1,80 @@
+import { z } from "zod";
+import type { Campaign } from "../../ca/mass-revocation-store.ts";
+import { Fault } from "../../fault.ts";
+import { reasonName } from "../../pki/crl-reason.ts";
+import { certificateWithoutChain, generalName, profileName, serialPattern } from "./certificates.ts";
+import { namedRequest } from "./idempotency-key.ts";
+import { route } from "./route.ts";
+import { rfc3339, time } from "./time.ts";
+
+const mostSerials = 1_000;
+
+const filter = z.strictObject({
+  serials: z
+    .array(z.string().regex(serialPattern, "must be 32 lower-case hex digits"))
+    .min(1, "must name a serial")
+    .max(mostSerials, `must name at most ${mostSerials} serials`)
+    .optional(),
+  spkiSha256: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/, "must be 64 lower-case hex digits")
+    .optional(),
+  account: z
+    .string()
+    .regex(/^[\w-]{1,64}$/, "must be the id of an ACME account")
+    .optional(),
+  authority: z
+    .string()
+    .regex(/^[a-z0-9-]{1,64}$/, "must be the slug of an authority")
+    .optional(),
+  profile: profileName.optional(),
+  name: z.string().min(1).max(1024).transform(generalName).optional(),
+  issuedFrom: time.transform(rfc3339).optional(),
+  issuedBefore: time.transform(rfc3339).optional(),
+});
+
+/** POST /v1/revocations: everything that a filter finds is revoked, or with `dryRun` counted. */
+export const createRevocationRoute = route({
+  method: "POST",
+  path: "/v1/revocations",
+  action: "revocation:create",
+  body: z.strictObject({ filter, reason: z.string().max(64), dryRun: z.boolean().default(false) }),
+  handle: async (doors, { principal, body, headers, requestId }) => {
+    const repeatable = namedRequest({ principal, headers }, "revocation.create", [body.filter, body.reason]);
+    const asked = { filter: body.filter, reason: body.reason, repeatable, requestId };
+    if (body.dryRun) {
+      const { count, sample } = await doors.previewRevocation(principal, asked);
+      return { json: { count, sample: sample.map(certificateWithoutChain) } };
+    }
+    const { campaign, begun } = await doors.beginRevocation(principal, asked);
+    const status = campaign.endedAt === null ? 202 : begun ? 201 : 200;
+    return { status, headers: { location: `/v1/revocations/${campaign.id}` }, json: shown(campaign) };
+  },
+});
+
+/** GET /v1/revocations/{id}: how far it is. */
+export const readRevocationRoute = route({
+  method: "GET",
+  path: "/v1/revocations/:id",
+  action: "revocation:read",
+  handle: async (doors, { principal, parts }) => {
+    const { id = "" } = parts;
+    const campaign = /^[0-9a-f]{32}$/.test(id) ? await doors.readRevocation(principal.namespace, id) : undefined;
+    if (!campaign) throw new Fault("notFound", `there is no revocation ${JSON.stringify(id.slice(0, 64))}`);
+    return { json: shown(campaign) };
+  },
+});
+
+function shown({ id, filter: { name, ...rest }, namespace, principal, reason, createdAt, endedAt, revoked }: Campaign) {
+  return {
+    id,
+    state: endedAt === null ? "running" : "ended",
+    revoked,
+    filter: { ...rest, ...(name && { name: name.value }) },
+    reason: reasonName(reason),
+    namespace,
+    createdBy: principal,
+    createdAt: rfc3339(createdAt),
+    ...(endedAt && { endedAt: rfc3339(endedAt) }),
+  };
+}
