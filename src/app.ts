@@ -1,5 +1,4 @@
 import { isIP } from "node:net";
-import { networkInterfaces } from "node:os";
 import { may } from "./access/policy.ts";
 import { tokenGuard } from "./access/store.ts";
 import { type Access, openAccess } from "./access/token.ts";
@@ -48,7 +47,8 @@ import { statusListener } from "./http/status/listener.ts";
 import { evaluationPlan, holdFirstCeremony, isInitialised, requireResponderKeys, writeTrust } from "./initialise.ts";
 import { type Job, runJobs } from "./jobs/run.ts";
 import { type ServiceCertificate, serviceCertificate } from "./jobs/service-certificate.ts";
-import { type Cidr, ownAddresses, parseCidr } from "./net/egress.ts";
+import { type Cidr, parseCidr } from "./net/egress.ts";
+import { type OwnPlace, readOwnPlaces } from "./net/own-places.ts";
 import { openValidator } from "./net/validator-client.ts";
 import { canonicalIpAddress, type GeneralName } from "./pki/general-name.ts";
 import type { Hsm } from "./ports/hsm.ts";
@@ -104,11 +104,12 @@ export async function build(config: Config, overrides: Overrides = {}): Promise<
   const ocsp = await openOcsp(ca, { perSecond: config.ocspNoncesPerSecond, atOnce: 256 });
   measureStatus(world, ocsp);
   const access = openAccess(world);
+  const { validator, keepFromOwn } = await watchedValidator(world, overrides, stack);
   const acme = await openAcme({
     ...world,
     ca,
     directories,
-    validator: await watchedValidator(world, overrides, stack),
+    validator,
     baseUrl: config.baseUrl,
     alwaysValid: config.testAlwaysValid,
   });
@@ -129,7 +130,11 @@ export async function build(config: Config, overrides: Overrides = {}): Promise<
     tls.renew(shown(current));
     events.tell("info", "tls.renewed", { notAfter: current.notAfter.toISOString() });
   };
-  const jobs = [...periodicJobs({ ca, ocsp, acme, database, renew }), ...crls.jobs];
+  const jobs = [
+    ...periodicJobs({ ca, ocsp, acme, database, renew }),
+    ...crls.jobs,
+    { name: "own addresses", everySeconds: 30, act: keepFromOwn },
+  ];
   stack.use(runJobs(jobs, events));
   events.tell("info", "service.started", {
     env: config.env,
@@ -326,14 +331,18 @@ const guard: Guard = (sql) =>
   sql`(${haltGuard(sql)} and case when u.principal like 'acme:%' then ${acmeGuard(sql)} else ${tokenGuard(sql)} end)`;
 
 /** The validator, which contacts none of our own listeners, nor the database, whatever a name leads to. */
-async function watchedValidator({ config, events }: World, overrides: Overrides, stack: AsyncDisposableStack): Promise<Validator> {
+async function watchedValidator(
+  { config, events }: World,
+  overrides: Overrides,
+  stack: AsyncDisposableStack,
+): Promise<{ readonly validator: Validator; readonly keepFromOwn: () => Promise<void> }> {
   const allow = cidrsOf("CHANCERY_VALIDATION_ALLOW", config.validationAllow);
   const nat64 = cidrsOf("CHANCERY_NAT64_PREFIXES", config.nat64Prefixes);
-  const machine = Object.values(networkInterfaces()).flatMap((all) => all?.map(({ address }) => address) ?? []);
-  const own = ownAddresses([...ownListeners(config), ...databaseServer(config)], machine);
+  const readOwn = readOwnPlaces(ownPlaces(config));
   const { http01Port, tlsAlpn01Port, dnsServers } = config;
-  const validator = stack.use(await openValidator({ http01Port, tlsAlpn01Port, dnsServers, policy: { allow, own, nat64 } }, { events }));
-  return overrides.validator?.(validator) ?? validator;
+  const policy = { allow, own: await readOwn(), nat64 };
+  const validator = stack.use(await openValidator({ http01Port, tlsAlpn01Port, dnsServers, policy }, { events }));
+  return { validator: overrides.validator?.(validator) ?? validator, keepFromOwn: async () => validator.keepFrom(await readOwn()) };
 }
 
 function cidrsOf(option: string, texts: readonly string[]): readonly Cidr[] {
@@ -347,20 +356,9 @@ function cidrsOf(option: string, texts: readonly string[]): readonly Cidr[] {
   });
 }
 
-function ownListeners({ listen: tls, statusListen, opsListen }: Config): readonly { address: string; port: number }[] {
-  return [tls, statusListen, opsListen].flatMap(({ host, port }) => addressesOf(host).map((address) => ({ address, port })));
-}
-
-function databaseServer({ databaseUrl }: Config): readonly { address: string; port: number }[] {
-  if (databaseUrl === undefined) return [];
-  const { host, port } = parseDatabaseUrl(databaseUrl);
-  return addressesOf(host).map((address) => ({ address, port }));
-}
-
-/** An address as it is, and loopback for `localhost`. A host by another name lies in no range that was not allowed. */
-function addressesOf(host: string): readonly string[] {
-  if (host === "localhost") return ["127.0.0.1", "::1"];
-  return isIP(host) ? [host] : [];
+/** Our own listeners, and the database: an embedded one has a Unix socket alone. */
+function ownPlaces({ listen: tls, statusListen, opsListen, databaseUrl }: Config): readonly OwnPlace[] {
+  return [tls, statusListen, opsListen, ...(databaseUrl === undefined ? [] : [parseDatabaseUrl(databaseUrl)])];
 }
 
 /** An evaluation takes for granted what production must be told: whoever reads its log shall know. */

@@ -1,9 +1,9 @@
 import { z } from "zod";
 
 import type { HttpAnswer, HttpQuestion, Outcome, TlsAlpnAnswer, TlsAlpnQuestion, TxtAnswer, TxtQuestion } from "../ports/validator.ts";
-import type { EgressPolicy } from "./egress.ts";
+import type { EgressPolicy, OwnAddress } from "./egress.ts";
 
-/** What a validator is opened with: for its whole life, so that no later frame opens more. */
+/** What a validator is opened with: what may be contacted beyond public addresses for its whole life, so that no later frame opens a block. */
 export type Opening = {
   readonly policy: EgressPolicy;
   readonly http01Port: number;
@@ -32,9 +32,10 @@ export type Question =
 /** The answer to each kind. */
 export type Answers = { readonly http: HttpAnswer; readonly txt: TxtAnswer; readonly tlsAlpn: TlsAlpnAnswer };
 
-/** Frames to the validator: one `open` first, then questions. The end of the channel ends it. */
+/** Frames to the validator: one `open` first, then questions, and what is our own whenever that was read again. The end of the channel ends it. */
 export type FrameToValidator =
   | { readonly frame: "open"; readonly opening: Opening }
+  | { readonly frame: "own"; readonly own: readonly OwnAddress[] }
   /** `tenant`: whose share of an address it takes. */
   | { readonly frame: "question"; readonly id: number; readonly tenant: string; readonly question: Question };
 

@@ -13,7 +13,7 @@ import type {
 } from "../ports/validator.ts";
 import { parseDnsServer } from "./dns-server.ts";
 import { cidrText } from "./egress.ts";
-import type { EgressPolicy } from "./egress.ts";
+import type { EgressPolicy, OwnAddress } from "./egress.ts";
 import { FairQueue } from "./fair-queue.ts";
 import type { FairLimits } from "./fair-queue.ts";
 import { outcomeOf } from "./frame.ts";
@@ -38,11 +38,17 @@ export type ValidatorTimes = ProbeTimes & {
   readonly graceMs: number;
 };
 
+/** A validator whose owner says again and again what is its own. */
+export type GuardedValidator = Validator & {
+  /** From now on these are contacted no more, whatever else is allowed, and those that were told before only as others are. */
+  keepFrom(own: readonly OwnAddress[]): void;
+};
+
 /**
  * Starts the validator's process.
  * @throws Fault `refusedToStart` when a resolver's text is none, or the process does not start.
  */
-export async function openValidator(options: ValidatorOptions, { events }: { readonly events: Events }): Promise<Validator> {
+export async function openValidator(options: ValidatorOptions, { events }: { readonly events: Events }): Promise<GuardedValidator> {
   for (const text of options.dnsServers ?? []) {
     if (!parseDnsServer(text))
       throw new Fault("refusedToStart", `CHANCERY_DNS_SERVERS: "${text}" is no address of a resolver, with or without its port`);
@@ -65,7 +71,7 @@ type Call = {
   timer?: NodeJS.Timeout;
 };
 
-class ValidatorClient implements Validator {
+class ValidatorClient implements GuardedValidator {
   readonly #policy: EgressPolicy;
   readonly #times: ValidatorTimes;
   readonly #queue: FairQueue<Call>;
@@ -111,6 +117,10 @@ class ValidatorClient implements Validator {
 
   tlsAlpn({ tenant, host }: TlsAlpnQuestion): Promise<Outcome<TlsAlpnAnswer>> {
     return this.#ask(tenant, { kind: "tlsAlpn", host });
+  }
+
+  keepFrom(own: readonly OwnAddress[]): void {
+    this.#supervisor.keepFrom(own);
   }
 
   health(): ValidatorHealth {

@@ -3,6 +3,7 @@ import { setTimeout as pause } from "node:timers/promises";
 
 import { Fault } from "../fault.ts";
 import type { Events } from "../ports/events.ts";
+import type { OwnAddress } from "./egress.ts";
 import { readFrame } from "./frame.ts";
 import type { FrameFromValidator, FrameToValidator, Opening } from "./frame.ts";
 import { forkValidator } from "./validator-process.ts";
@@ -19,7 +20,7 @@ export type ValidatorListener = {
 
 /** Keeps one validator process: starts it, starts another when it ends, kills it when told so. */
 export class ValidatorSupervisor {
-  readonly #opening: Opening;
+  #opening: Opening;
   readonly #events: Events;
   readonly #listener: ValidatorListener;
   readonly #stopping = new AbortController();
@@ -43,6 +44,12 @@ export class ValidatorSupervisor {
     if (await this.#open()) return;
     await this.stop();
     throw new Fault("refusedToStart", "the process that validates did not start; see its message on standard error");
+  }
+
+  /** Tells what is our own from now on, to this child and those after it. */
+  keepFrom(own: readonly OwnAddress[]): void {
+    this.#opening = { ...this.#opening, policy: { ...this.#opening.policy, own } };
+    this.send({ frame: "own", own });
   }
 
   send(frame: FrameToValidator): void {

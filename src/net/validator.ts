@@ -10,6 +10,7 @@ import { addressSlots } from "./address-slots.ts";
 import { dialer } from "./dial.ts";
 import { parseDnsServer } from "./dns-server.ts";
 import { judge, mayBeTold, ownAddresses } from "./egress.ts";
+import type { EgressPolicy, OwnAddress } from "./egress.ts";
 import type { FrameFromValidator, FrameToValidator, Opening } from "./frame.ts";
 import { answer } from "./question.ts";
 import type { Asked, Prober } from "./question.ts";
@@ -26,27 +27,33 @@ process.on("SIGTERM", () => {});
 process.on("disconnect", () => {
   for (const question of underWay) question.abort();
 });
-// The first frame says what may be contacted, for the whole life of the process.
+// The first frame says what may be contacted; later ones only what is our own, which is not.
 process.once("message", (first: FrameToValidator) => {
   if (first.frame !== "open") return;
   const { opening } = first;
-  const prober = open(opening);
+  const policy = { current: { ...opening.policy, own: withMachine(opening.policy.own) } };
+  const prober = open(opening, policy);
   process.on("message", (frame: FrameToValidator) => {
     if (frame.frame === "question") void serve(prober, frame, opening.times.totalMs);
+    if (frame.frame === "own") policy.current = { ...policy.current, own: withMachine(frame.own) };
   });
   send({ frame: "opened" });
 });
 
-function open(opening: Opening): Prober {
+/** Listeners on every address are at those that this machine has now. */
+function withMachine(own: readonly OwnAddress[]): readonly OwnAddress[] {
   const machine = Object.values(networkInterfaces()).flatMap((addresses) => (addresses ?? []).map(({ address }) => address));
-  const policy = { ...opening.policy, own: ownAddresses(opening.policy.own, machine) };
+  return ownAddresses(own, machine);
+}
+
+function open(opening: Opening, policy: { readonly current: EgressPolicy }): Prober {
   const servers = (opening.dnsServers ?? getServers()).map(parseDnsServer).filter((server) => server !== undefined);
   return {
     opening,
     outside: {
       resolver: { servers, triesMs: opening.times.dnsTriesMs },
-      judge: (address, port) => judge(address, port, policy),
-      mayTell: (address) => mayBeTold(address, policy),
+      judge: (address, port) => judge(address, port, policy.current),
+      mayTell: (address) => mayBeTold(address, policy.current),
       dial: dialer(opening.times.connectMs),
       slots: addressSlots(maxPerAddress),
       slotWaitMs: opening.times.connectMs,

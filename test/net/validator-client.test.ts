@@ -88,6 +88,24 @@ describe("of addresses that are not contacted an applicant is told", () => {
   });
 });
 
+test("what is our own is told again and again: from then on it is not contacted, by no later child either, until it is ours no more", async () => {
+  await using web = await listenHttp((_, response) => void response.end("there"));
+  await using world = await openWorld({ allow: loopback, http01Port: web.port });
+  const { validator } = world;
+  const ask = async () => await validator.http({ ...asked, host: "127.0.0.1" });
+  expect(answerOf(await ask()).status).toBe(200);
+  validator.keepFrom([{ address: "0.0.0.0", port: web.port }]);
+  const denied = "127.0.0.1 leads to no address that is contacted: 127.0.0.1 (own)";
+  expect(failureOf(await ask()).detail).toBe(denied);
+  const [first] = await validatorPids();
+  process.kill(first ?? 0, "SIGKILL");
+  await until(() => world.events.told.filter(({ event }) => event === "validator.started").length === 2);
+  expect(failureOf(await ask()).detail).toBe(denied);
+  expect(web.connections()).toBe(1);
+  validator.keepFrom([{ address: "127.0.0.1", port: web.port + 1 }]);
+  expect(answerOf(await ask()).status).toBe(200);
+});
+
 describe("nothing is found out, and the same may be asked again", () => {
   test("while no resolver answers (AV-6)", async () => {
     await using dns = await startDnsServer(() => undefined);

@@ -7,13 +7,13 @@ import type { Server, Socket } from "node:net";
 import { parseCidr } from "../../src/net/egress.ts";
 import type { Cidr, EgressPolicy, OwnAddress } from "../../src/net/egress.ts";
 import { openValidator } from "../../src/net/validator-client.ts";
-import type { ValidatorOptions } from "../../src/net/validator-client.ts";
-import type { Outcome, ProbeFailure, Validator } from "../../src/ports/validator.ts";
+import type { GuardedValidator, ValidatorOptions } from "../../src/net/validator-client.ts";
+import type { Outcome, ProbeFailure } from "../../src/ports/validator.ts";
 import { childProcesses } from "../hsm/signing-token.ts";
 import { recordedEvents } from "../support/events.ts";
 import type { RecordedEvents } from "../support/events.ts";
 
-export type ValidatorWorld = AsyncDisposable & { readonly validator: Validator; readonly events: RecordedEvents };
+export type ValidatorWorld = AsyncDisposable & { readonly validator: GuardedValidator; readonly events: RecordedEvents };
 
 export type WorldOptions = Partial<Omit<ValidatorOptions, "policy">> & {
   /** Blocks, as the operator writes them. Loopback is closed unless it is among them. */

@@ -5,8 +5,11 @@ import type { AddressInfo, Server as NetServer } from "node:net";
 import { createSecureContext, createServer as createTlsServer, type Server as TlsServer } from "node:tls";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { loadConfig } from "../../../src/config.ts";
+import { parseDatabaseUrl } from "../../../src/database/address.ts";
 import { type AcmeAnswer, acmeClient, type AcmeClient, certificateRequest, texts, thumbprint } from "../../support/acme-client.ts";
 import { type DnsServer, startDnsServer, zone } from "../../support/dns-server.ts";
+import { startProxy } from "../../support/proxy.ts";
 import { standingGround, type Ground, startService, type TestService } from "../../support/service.ts";
 
 /** The applicant's zone, and what else the resolver knows. */
@@ -188,4 +191,24 @@ describe("no answer (RFC 8555 §8.2)", () => {
     expect((await client.post(url, "")).json["error"]).toBeUndefined();
     expect((await client.post(order.header("location") ?? "", "")).json["status"]).toBe("ready");
   });
+});
+
+test("the database is never contacted, whatever is allowed, by the name that the service knows it by either (S-02)", async () => {
+  await using bare = await standingGround();
+  await using proxy = await startProxy(bare.databaseUrl);
+  const { port } = parseDatabaseUrl(proxy.url);
+  const env = {
+    ...bare.env,
+    DATABASE_URL: proxy.url.replace("127.0.0.1", "LOCALHOST"),
+    CHANCERY_HTTP01_PORT: String(port),
+    CHANCERY_VALIDATION_ALLOW: "127.0.0.0/8",
+  };
+  await using own = await startService({}, { ...bare, env, config: loadConfig({ env, directory: bare.directory }) });
+  const by = await acmeClient(own);
+  await by.register();
+  const order = await by.prove(await by.order(["127.0.0.1"]), "http-01");
+  expect([order.json["status"], order.json["error"]]).toEqual([
+    "invalid",
+    { type: "urn:ietf:params:acme:error:connection", detail: expect.stringContaining("127.0.0.1 (own)"), status: 400 },
+  ]);
 });
