@@ -54,6 +54,7 @@ async function recordsOf(serials: readonly string[]): Promise<ReadonlyMap<string
   return new Map(serials.map((serial) => [serial, counts.get(serial) ?? 0]));
 }
 
+const within = (outer: string, inner: string) => inner === outer || inner.startsWith(`${outer}/`);
 const octets = (text: string) => Buffer.from(text.padEnd(64, "0"), "hex");
 
 describe("POST /v1/revocations", () => {
@@ -205,7 +206,6 @@ describe("POST /v1/revocations", () => {
 
 describe("namespaces are apart (XN-21)", () => {
   const namespaces = ["/a", "/a/x", "/ab", "/b"] as const;
-  const within = (outer: string, inner: string) => inner === outer || inner.startsWith(`${outer}/`);
 
   test("an administrator of each revokes what lies in it and within it, and nothing of any other, whatever the filter names", async () => {
     for (const [index, own] of namespaces.entries()) {
