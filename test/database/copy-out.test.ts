@@ -106,16 +106,16 @@ describe("COPY in binary, from the server", () => {
 
 const head = Buffer.concat([Buffer.from("PGCOPY\n\xff\r\n\0", "latin1"), Buffer.alloc(8)]);
 const trailer = Buffer.from("ffff", "hex");
-function field(value: Uint8Array | null): Buffer {
+function fieldOctets(value: Uint8Array | null): Buffer {
   const length = Buffer.alloc(4);
   length.writeInt32BE(value?.length ?? -1);
   return Buffer.concat([length, value ?? Buffer.alloc(0)]);
 }
 
-function row(values: readonly (Uint8Array | null)[]): Buffer {
+function rowOctets(values: readonly (Uint8Array | null)[]): Buffer {
   const count = Buffer.alloc(2);
   count.writeInt16BE(values.length);
-  return Buffer.concat([count, ...values.map(field)]);
+  return Buffer.concat([count, ...values.map(fieldOctets)]);
 }
 
 function read(chunks: readonly Uint8Array[], columns: number): (string | null)[][] {
@@ -137,7 +137,7 @@ describe("the octets of a binary COPY (PostgreSQL, COPY, Binary Format)", () => 
     );
     fc.assert(
       fc.property(table, ({ columns, rows, cuts }) => {
-        const octets = Buffer.concat([head, ...rows.map(row), trailer]);
+        const octets = Buffer.concat([head, ...rows.map(rowOctets), trailer]);
         const places = [0, ...cuts.filter((cut) => cut < octets.length).toSorted((one, other) => one - other), octets.length];
         const chunks = places.slice(1).map((end, index) => octets.subarray(places[index], end));
         expect(read(chunks, columns)).toEqual(rows.map((values) => values.map((each) => each && Buffer.from(each).toString("hex"))));
@@ -148,10 +148,10 @@ describe("the octets of a binary COPY (PostgreSQL, COPY, Binary Format)", () => 
   test.for([
     { name: "another signature", octets: Buffer.concat([Buffer.from("PGCOPY\n\xfe\r\n\0", "latin1"), Buffer.alloc(8), trailer]) },
     { name: "flags that nobody knows", octets: Buffer.concat([head.subarray(0, -8), Buffer.from("0001000000000000", "hex"), trailer]) },
-    { name: "another count of columns", octets: Buffer.concat([head, row([null]), trailer]) },
-    { name: "no trailer", octets: Buffer.concat([head, row([null, null])]) },
+    { name: "another count of columns", octets: Buffer.concat([head, rowOctets([null]), trailer]) },
+    { name: "no trailer", octets: Buffer.concat([head, rowOctets([null, null])]) },
     { name: "octets behind the trailer", octets: Buffer.concat([head, trailer, Buffer.alloc(1)]) },
-    { name: "a row cut short", octets: Buffer.concat([head, row([Buffer.alloc(9), null]).subarray(0, 12), trailer]) },
+    { name: "a row cut short", octets: Buffer.concat([head, rowOctets([Buffer.alloc(9), null]).subarray(0, 12), trailer]) },
     { name: "nothing", octets: Buffer.alloc(0) },
   ])("with $name are refused", ({ octets }) => {
     expect(() => read([octets], 2)).toThrow(expect.objectContaining({ code: "internal" }));
