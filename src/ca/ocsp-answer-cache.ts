@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import type { CertStatus } from "../pki/ocsp.ts";
 import type { KeptAnswer } from "./kept-answer.ts";
 import type { SerialOf } from "./status-store.ts";
@@ -19,8 +20,8 @@ export type AnswerCache = {
   readonly watch: (serials: readonly SerialOf[]) => Watch;
   /** Keeps an answer in place of the one before it. */
   readonly keep: (of: SerialOf, certId: Uint8Array, answer: CachedAnswer) => void;
-  /** The status of a serial number is another: its answers are not current, and whoever is making one learns of it. */
-  readonly change: (of: SerialOf) => void;
+  /** A serial number has this status now: answers that say another are not current, and whoever is making one learns of it. */
+  readonly change: (of: SerialOf, status: CertStatus) => void;
   /** What has changed is not known: whoever is making an answer takes it for changed. */
   readonly changeWatched: () => void;
   /** Every serial number that an answer is kept for, with what the answer says. */
@@ -82,9 +83,10 @@ export function openAnswerCache({ maximum }: { readonly maximum: number }): Answ
         drop(oldest);
       }
     },
-    change: (of) => {
+    change: (of, status) => {
       const key = keyOf(of);
-      drop(key);
+      const answers = [...(kept.get(key)?.answers.values() ?? [])];
+      if (answers.some((answer) => !isDeepStrictEqual(answer.status, status))) drop(key);
       for (const watch of watches.get(key) ?? []) watch.changed = true;
     },
     changeWatched: () => {

@@ -47,11 +47,11 @@ export async function signAnswer<Finished>(
   for (let round = 1; round <= rounds; round += 1) {
     // Before the status is read: whatever the feed tells from now on may be newer than what was read.
     using watch = ocsp.cache.watch(questions.map(({ of }) => of));
-    const readAt = performance.now();
+    const readAt = ocsp.milliseconds();
     const statuses = await read();
     if (statuses.some(({ status }) => status === "unknown")) return undefined;
     const answer = await sign(ocsp, responder, { questions, statuses, nonce });
-    const stale = performance.now() - readAt > staleMs && !isDeepStrictEqual(await read(), statuses);
+    const stale = ocsp.milliseconds() - readAt > staleMs && !isDeepStrictEqual(await read(), statuses);
     if (stale || watch.changed) continue;
     // In the same turn of the loop: what the feed tells from here on finds the answer where it is kept.
     return finish(answer);

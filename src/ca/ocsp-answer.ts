@@ -63,11 +63,11 @@ async function answerAlone(
   questions: readonly Question[],
   { nonce }: OcspRequest,
 ): Promise<CountedAnswer> {
-  const finish = ({ response, statuses: [status] }: SignedAnswer): CountedAnswer => ({
-    answer: { response },
-    status: status?.status ?? "unknown",
-  });
-  return (await signAnswer(ocsp, responder, { questions, nonce, finish })) ?? unauthorized;
+  return (await signAnswer(ocsp, responder, { questions, nonce, finish: alone })) ?? unauthorized;
+}
+
+function alone({ response, statuses: [status] }: SignedAnswer): CountedAnswer {
+  return { answer: { response }, status: status?.status ?? "unknown" };
 }
 
 /** A newer answer could not be made: so long the one that is kept is given without another try. */

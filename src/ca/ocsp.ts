@@ -23,6 +23,8 @@ export type Ocsp = {
   readonly takeSignature: TakeSignature;
   /** Answers to be kept that are being made, by slug and CertID: one signature however many ask. */
   readonly making: Map<string, Promise<CountedAnswer>>;
+  /** Milliseconds of a clock of this process that never goes back. */
+  readonly milliseconds: () => number;
   /** The latest time that was signed, and whether the clock is refused at the moment. */
   readonly times: { latest: Date; refused: boolean };
 };
@@ -46,6 +48,7 @@ export async function openOcsp(ca: Ca, budget: Budget): Promise<Ocsp> {
     readStatus: gather<SerialOf, CertStatus>({ maximum: 256, ask: (serials) => database.read((sql) => readStatuses(sql, serials)) }),
     takeSignature: openBudget(budget, clock),
     making: new Map(),
+    milliseconds: () => performance.now(),
     times: { latest: new Date(0), refused: false },
   };
   await renewResponders(ca, ocsp).catch((cause: unknown) => ca.events.tell("error", "job.failed", { job: "responders", cause }));

@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from "node:util";
 import type { Database } from "../database/connect.ts";
 import type { AnswerCache } from "./ocsp-answer-cache.ts";
 import { readSnapshot, readStatusChanges, readStatuses, type StatusChanges } from "./status-store.ts";
@@ -24,7 +23,7 @@ export async function openStatusFeed(database: Database, cache: AnswerCache): Pr
   return {
     poll: async () => {
       const changes = await database.read((sql) => readStatusChanges(sql, { since, limit: mostChanges }));
-      for (const of of changes.changed) cache.change(of);
+      for (const { of, status } of changes.changed) cache.change(of, status);
       if (isMore(changes)) await compareKept(database, cache);
       // Behind what was taken note of: a reading that fails half-way is read again from where it began.
       since = changes.snapshot;
@@ -45,6 +44,9 @@ async function compareKept(database: Database, cache: AnswerCache): Promise<void
   for (let start = 0; start < kept.length; start += pageSize) {
     const page = kept.slice(start, start + pageSize);
     const statuses = await database.read((sql) => readStatuses(sql, page));
-    for (const [index, of] of page.entries()) if (!isDeepStrictEqual(of.status, statuses[index])) cache.change(of);
+    for (const [index, status] of statuses.entries()) {
+      const of = page[index];
+      if (of) cache.change(of, status);
+    }
   }
 }

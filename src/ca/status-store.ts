@@ -12,7 +12,7 @@ export type SerialOf = { readonly authority: string; readonly serial: string };
 export async function readStatuses(sql: Sql, serials: readonly SerialOf[]): Promise<readonly CertStatus[]> {
   const { bytea, text } = columns(sql, serials);
   const rows = await sql<{ issued: boolean; revokedAt: Date | null; reason: number | null }[]>`
-    select coalesce(c.certificate is not null, false) as issued, date_trunc('second', r.revoked_at) as "revokedAt", r.reason
+    select coalesce(c.certificate is not null, false) as issued, ${statusColumns(sql)}
     from unnest(${text(({ authority }) => authority)}::text[], ${bytea(({ serial }) => Buffer.from(serial, "hex"))}::bytea[])
       with ordinality as u (authority, serial, position)
     left join certificate c on c.authority = u.authority and c.serial = u.serial
@@ -24,12 +24,15 @@ export async function readStatuses(sql: Sql, serials: readonly SerialOf[]): Prom
   });
 }
 
+/** Of the row `r`. Fractions of a second, which neither CRL nor OCSP can tell, are left out. */
+const statusColumns = (sql: Sql) => sql`date_trunc('second', r.revoked_at) as "revokedAt", r.reason`;
+
 /** What was revoked, or changed its reason, since a snapshot of the database. */
 export type StatusChanges = {
   /** The snapshot to go on from. */
   readonly snapshot: string;
   /** At most as many as were asked for; there may be more where there are that many. */
-  readonly changed: readonly SerialOf[];
+  readonly changed: readonly { readonly of: SerialOf; readonly status: CertStatus }[];
   /** The database is older than the snapshot: it was restored, and what has changed cannot be told. */
   readonly rewound: boolean;
 };
@@ -49,16 +52,23 @@ export async function readStatusChanges(
   { since, limit }: { readonly since: string; readonly limit: number },
 ): Promise<StatusChanges> {
   // One statement sees one snapshot: the one that it tells is the one that its rows are from.
-  const rows = await sql<{ snapshot: string; rewound: boolean; authority: string | null; serial: string | null }[]>`
-    select p.present::text as snapshot, pg_snapshot_xmax(p.since) > pg_snapshot_xmax(p.present) as rewound, c.authority,
-      encode(c.serial, 'hex') as serial
+  const rows = await sql<
+    ({ snapshot: string; rewound: boolean } & (
+      { authority: null } | { authority: string; serial: string; revokedAt: Date; reason: number }
+    ))[]
+  >`
+    select p.present::text as snapshot, pg_snapshot_xmax(p.since) > pg_snapshot_xmax(p.present) as rewound, c.*
     from (select pg_current_snapshot() as present, ${since}::text::pg_snapshot as since) p
     left join lateral (
-      select r.authority, r.serial from revocation r
+      select r.authority, encode(r.serial, 'hex') as serial, ${statusColumns(sql)} from revocation r
       where r.transaction_id >= pg_snapshot_xmin(p.since) and r.transaction_id < pg_snapshot_xmax(p.present)
         and not pg_visible_in_snapshot(r.transaction_id, p.since)
       limit ${limit}
     ) c on true`;
-  const changed = rows.flatMap(({ authority, serial }) => (authority === null || serial === null ? [] : [{ authority, serial }]));
+  const changed = rows.flatMap((row) => {
+    if (row.authority === null) return [];
+    const { authority, serial, revokedAt, reason } = row;
+    return [{ of: { authority, serial }, status: { status: "revoked", revokedAt, reason } as const }];
+  });
   return { snapshot: rows[0]?.snapshot ?? since, changed, rewound: rows[0]?.rewound ?? false };
 }

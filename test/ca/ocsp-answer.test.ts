@@ -128,18 +128,18 @@ describe("what a responder answers, verified by openssl with the responder's cer
   });
 
   test.for([
-    { name: "the name of one authority and the key of another", swap: { from: 0, to: 1 } },
-    { name: "the key of one authority and the name of another", swap: { from: 1, to: 0 } },
-  ])("a CertID with $name is unauthorized (RFC 6960 §4.1.1)", async ({ swap }) => {
+    { name: "the key of another", foreign: "key" },
+    { name: "the name of another", foreign: "name" },
+  ])("a CertID of the authority with $name is unauthorized (RFC 6960 §4.1.1)", async ({ foreign }) => {
     const serials = [await issuedSerial(fleet.first.service)];
     const ours = Buffer.from(await opensslOcspRequest({ serials, issuer: files.issuer }));
     const others = Buffer.from(await opensslOcspRequest({ serials, issuer: files.root }));
     // Both hashes are OCTET STRINGs of 20 octets.
-    const places = [...ours.toString("latin1").matchAll(/\x04\x14/g)].map(({ index }) => index + 2);
-    const at = places[swap.to] ?? 0;
+    const head = Buffer.from([0x04, 20]);
+    const name = ours.indexOf(head) + 2;
+    const at = foreign === "name" ? name : ours.indexOf(head, name + 20) + 2;
     others.copy(ours, at, at, at + 20);
     for (const instance of instances) expect((await postOcsp(instance, ours)).body.toString("hex")).toBe("30030a0106");
-    expect(places).toHaveLength(2);
   });
 
   test("several certificates of a request are answered in one response, in its order; one that was never issued makes all of it unauthorized", async () => {
