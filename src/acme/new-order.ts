@@ -22,6 +22,8 @@ const orderLifeMs = 7 * dayMs;
 const reuseMarginMs = 3_600_000;
 /** How far a client's clock may be off. */
 const toleranceSeconds = 300;
+/** How far ahead a notBefore may lie: as far as an order's way to its certificate and a client's clock may be. */
+const furthestAheadMs = 3_600_000;
 
 /**
  * The order for what was asked, durable on return: a new one, or an equal one that is open (RFC 8555 §7.4). Names that the account has a
@@ -158,6 +160,9 @@ function readDates(acme: Acme, directory: Directory, payload: JsonObject, now: D
   const notAfter = readDate(payload["notAfter"], "notAfter");
   const earliest = now.getTime() - toleranceSeconds * 1000;
   if (notBefore && notBefore.getTime() < earliest) throw new Fault("malformed", "notBefore is in the past");
+  if (notBefore && notBefore.getTime() - now.getTime() > furthestAheadMs) {
+    throw new Fault("malformed", `notBefore is more than an hour ahead of ${now.toISOString()}: certificates begin when they are issued`);
+  }
   if (notAfter && notAfter <= (notBefore ?? now)) throw new Fault("malformed", "notAfter is not later than notBefore and now");
   const last = earliestEnd(acme);
   if (last && (notAfter ?? notBefore ?? now) > last) {
@@ -172,8 +177,6 @@ function readDates(acme: Acme, directory: Directory, payload: JsonObject, now: D
   if (seconds !== undefined && (seconds > maximum + tolerance || seconds < minimum - tolerance)) {
     throw new Fault("malformed", `the dates span ${seconds} s; the profile ${profile.name} allows ${minimum} to ${maximum}`);
   }
-  if (notBefore && notBefore.getTime() - now.getTime() > orderLifeMs)
-    throw new Fault("malformed", "notBefore is more than seven days ahead");
   return { ...(notBefore && { notBefore }), ...(notAfter && { notAfter }) };
 }
 

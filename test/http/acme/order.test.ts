@@ -198,9 +198,15 @@ describe("newOrder", () => {
       id: "AO-11",
       name: "notAfter before notBefore",
       ask: () => {
-        const [notBefore, notAfter] = [48, 24].map((hours) => new Date(Date.now() + hours * 3_600_000).toISOString());
+        const [notBefore, notAfter] = [50, 40].map((minutes) => new Date(Date.now() + minutes * 60_000).toISOString());
         return client.order(["a.org"], { notBefore, notAfter });
       },
+      problem: "malformed",
+    },
+    {
+      id: "S-24",
+      name: "notBefore two hours ahead",
+      ask: () => client.order(["a.org"], { notBefore: new Date(Date.now() + 7_200_000).toISOString() }),
       problem: "malformed",
     },
     {
