@@ -100,6 +100,12 @@ export async function build(config: Config, overrides: Overrides = {}): Promise<
   });
   const ca = await openCa({ ...world, hsm, authorities, ownHost: ownHost(config), guard, crlShards: config.crlShards });
   ca.timekeeper.compared(await database.clockSkewSeconds());
+  world.metrics.measureFrom({
+    name: "chancery_issuance_halted",
+    help: "1 while an administrator has halted issuance, as this instance knows it",
+    labels: {},
+    read: () => (ca.halt.known() ? 1 : 0),
+  });
   const crls = stack.use(await openCrlService(world, ca));
   const ocsp = await openOcsp(ca, { perSecond: config.ocspNoncesPerSecond, atOnce: 256 });
   measureStatus(world, ocsp);

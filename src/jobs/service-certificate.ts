@@ -3,10 +3,11 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import type { Ca } from "../ca/ca.ts";
+import { readStoredCertificate } from "../ca/certificates.ts";
 import { issue } from "../ca/issue.ts";
 import { replaceFile } from "../durable-file.ts";
 import { spkiSha256, verificationKey } from "../pki/algorithm.ts";
-import { parseCertificate } from "../pki/certificate.ts";
+import { type Certificate, parseCertificate } from "../pki/certificate.ts";
 import type { GeneralName } from "../pki/general-name.ts";
 import { decodePem, encodePem } from "../pki/pem.ts";
 
@@ -22,14 +23,24 @@ const renewBeforeSeconds = lifetimeSeconds / 3;
 
 /**
  * The certificate of the service's own TLS listener, from its own intermediate: the one kept in the data directory while it is good for
- * these names and far from its end, else a new one under a new key.
+ * these names, far from its end and not revoked, else a new one under a new key.
  */
 export async function serviceCertificate(ca: Ca, plan: ServiceCertificatePlan): Promise<ServiceCertificate> {
   const kept = await keptCertificate(ca, plan);
-  return kept ?? (await newCertificate(ca, plan));
+  if (kept && !(await isRevoked(ca, kept.leaf))) return kept.shown;
+  return await newCertificate(ca, plan);
 }
 
-async function keptCertificate(ca: Ca, { dataDir, names }: ServiceCertificatePlan): Promise<ServiceCertificate | undefined> {
+async function isRevoked(ca: Ca, { serial }: Certificate): Promise<boolean> {
+  const issuing = [...ca.authorities.values()].filter(({ kind }) => kind === "issuing");
+  const found = await Promise.all(issuing.map(({ slug }) => readStoredCertificate(ca, slug, Buffer.from(serial, "hex"))));
+  return found.some((certificate) => certificate?.status === "revoked");
+}
+
+/** What the data directory holds, and the leaf of its chain. */
+type Kept = { readonly shown: ServiceCertificate; readonly leaf: Certificate };
+
+async function keptCertificate(ca: Ca, { dataDir, names }: ServiceCertificatePlan): Promise<Kept | undefined> {
   const files = await Promise.all([read(join(dataDir, "tls.key")), read(join(dataDir, "tls.pem"))]);
   const [key, chain] = files;
   if (key === undefined || chain === undefined) return undefined;
@@ -42,7 +53,7 @@ async function keptCertificate(ca: Ca, { dataDir, names }: ServiceCertificatePla
       certificate.notAfter.getTime() - ca.clock.now().getTime() > renewBeforeSeconds * 1000 &&
       JSON.stringify(certificate.names) === JSON.stringify(names) &&
       [...ca.authorities.values()].some((authority) => Buffer.from(authority.certificate).equals(issuer));
-    return fits ? { key, chain, notAfter: certificate.notAfter } : undefined;
+    return fits ? { shown: { key, chain, notAfter: certificate.notAfter }, leaf: certificate } : undefined;
   } catch {
     // Whatever is wrong with what was kept, a new certificate takes its place.
     return undefined;

@@ -3,7 +3,7 @@ import { createPrivateKey, createPublicKey, sign } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 import { Fault } from "../../src/fault.ts";
 import { spkiSha256 } from "../../src/pki/algorithm.ts";

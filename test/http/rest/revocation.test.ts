@@ -271,15 +271,16 @@ describe("a proof by the key", () => {
   });
 });
 
-describe("certificates of authorities", () => {
-  const serialOf = async (slug: string) => {
-    const [row] = await service.service.ca.database.read(
-      (sql) => sql<{ serial: string }[]>`
-        select encode(c.serial, 'hex') as serial from certificate c join authority a on a.certificate = c.certificate where a.slug = ${slug}`,
-    );
-    return row?.serial ?? "";
-  };
+/** Of an authority's certificate. */
+async function serialOf(slug: string): Promise<string> {
+  const [row] = await service.service.ca.database.read(
+    (sql) => sql<{ serial: string }[]>`
+      select encode(c.serial, 'hex') as serial from certificate c join authority a on a.certificate = c.certificate where a.slug = ${slug}`,
+  );
+  return row?.serial ?? "";
+}
 
+describe("certificates of authorities", () => {
   test("are revoked by an administrator of / with a reason that is one (XC-3), and a root by nobody", async () => {
     const serial = await serialOf("issuing-1");
     for (const body of [{}, { reason: "unspecified" }]) {
