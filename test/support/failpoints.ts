@@ -2,14 +2,21 @@ import type { Overrides } from "../../src/world.ts";
 import type { Database, Tx } from "../../src/database/connect.ts";
 import type { Hsm } from "../../src/ports/hsm.ts";
 
-/** Writes and signatures of the issuance path. */
+/** Writes of the ways of a certificate and of a CRL. */
 const statements = {
   intent: /insert into issuance/,
   certificate: /insert into certificate \(.*from unnest/s,
   close: /insert into revocation/,
+  lease: /update crl_slot s set lease_owner/,
+  publication: /insert into crl_publication/,
+  snapshot: /select pg_current_snapshot/,
+  part: /insert into crl_part/,
+  publish: /update crl_slot set publication/,
 } as const;
 
-type Step = keyof typeof statements | "sign";
+const steps = Object.keys(statements).filter((name): name is keyof typeof statements => name in statements);
+
+type Step = keyof typeof statements | "sign" | "signParts";
 
 /** Just before a step has an effect, or just after it has had it and before anyone is told. */
 export type Point = `${Step}:${"before" | "after"}`;
@@ -24,6 +31,22 @@ export const issuancePoints: readonly Point[] = [
   "certificate:after",
 ];
 
+/** Every point on the way of a CRL, in the order in which it is passed; parts are written before and after the signature. */
+export const crlPoints: readonly Point[] = [
+  "lease:before",
+  "lease:after",
+  "publication:before",
+  "publication:after",
+  "snapshot:before",
+  "part:before",
+  "part:after",
+  "snapshot:after",
+  "signParts:before",
+  "signParts:after",
+  "publish:before",
+  "publish:after",
+];
+
 /** Overrides of `build` that call `reach` at each point: it may throw, wait, or end the process. */
 export function failpoints(reach: (point: Point) => void | Promise<void>): Required<Pick<Overrides, "hsm" | "database">> {
   return {
@@ -36,6 +59,14 @@ function withSign(hsm: Hsm, reach: (point: Point) => void | Promise<void>): Hsm 
   return new Proxy(hsm, {
     get(target, property) {
       const value: unknown = Reflect.get(target, property, target);
+      if (property === "signParts") {
+        return async (...args: Parameters<Hsm["signParts"]>) => {
+          await reach("signParts:before");
+          const signature = await target.signParts(...args);
+          await reach("signParts:after");
+          return signature;
+        };
+      }
       if (property !== "sign" || typeof value !== "function") return typeof value === "function" ? value.bind(target) : value;
       return async (...args: Parameters<Hsm["sign"]>) => {
         const issuing = args[1] === "certificate";
@@ -60,7 +91,7 @@ function withStatements(database: Database, reach: (point: Point) => void | Prom
     new Proxy(sql, {
       apply(target, self, args: unknown[]) {
         const text = Array.isArray(args[0]) ? args[0].join("?") : "";
-        for (const step of ["intent", "certificate", "close"] as const) {
+        for (const step of steps) {
           if (!statements[step].test(text) || seen.has(step)) continue;
           seen.add(step);
           // Points before a statement are reached at once: what they throw leaves the statement unsent.
@@ -73,6 +104,7 @@ function withStatements(database: Database, reach: (point: Point) => void | Prom
   return {
     ...database,
     read: (query) => watched((watch) => database.read((sql) => query(watch(sql)))),
+    transactAlone: (deadlineMs, act) => watched((watch) => database.transactAlone(deadlineMs, (tx) => act({ ...tx, sql: watch(tx.sql) }))),
     transact: (act) => watched((watch) => database.transact((tx) => act({ ...tx, sql: watch(tx.sql) }))),
     [Symbol.asyncDispose]: () => database[Symbol.asyncDispose](),
   };
