@@ -2,9 +2,10 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { abilities, cachedClients, fixedClients, passes, type ClientName } from "./acme/ability.ts";
 import type { Peers } from "./peers.ts";
+import { tools } from "./revocation/method.ts";
 
 /** The peers without which a run proves too little: it fails when one of them judged nothing. */
-export const fixedPeers = ["openssl", "gnutls", "java", "go", "nginx+curl", "zlint", "pkilint"] as const;
+export const fixedPeers = [...tools, "zlint", "pkilint"] as const;
 
 /** Who judged: a peer of the fixed list, or the run itself comparing bytes. */
 export type PeerName = (typeof fixedPeers)[number] | ClientName | "chancery";

@@ -39,7 +39,7 @@ export const statusUrlInCertificates = "http://pki.example.org";
 
 /**
  * Starts the service as `npm start` does, on free ports, and resolves when it can issue.
- * `prepare` may put files into its data directory before.
+ * `prepare` may put files into its data directory before. A data directory that `settings` name is kept for the next start.
  * Disposal ends it with SIGTERM (SIGKILL after 20 s) and removes its data.
  * @throws Error with the last lines of its log when it ends early or is not ready within two minutes.
  */
@@ -47,7 +47,8 @@ export async function startService(
   settings: Readonly<Record<string, string>> = {},
   prepare?: (dataDirectory: string) => Promise<void>,
 ): Promise<Service> {
-  const dataDirectory = await mkdtemp(join(tmpdir(), "chancery-"));
+  const kept = settings["CHANCERY_DATA_DIR"];
+  const dataDirectory = kept ?? (await mkdtemp(join(tmpdir(), "chancery-")));
   await prepare?.(dataDirectory);
   const [tls, status, ops] = await Promise.all([freePort(), freePort(), freePort()]);
   const environment: NodeJS.ProcessEnv = {
@@ -93,7 +94,7 @@ export async function startService(
       if (child.exitCode === null && child.signalCode === null) await ended;
       clearTimeout(kill);
       process.off("exit", withUs);
-      await rm(dataDirectory, { recursive: true, force: true });
+      if (kept === undefined) await rm(dataDirectory, { recursive: true, force: true });
     },
   };
   try {

@@ -120,7 +120,8 @@ ${identity}
 `;
 }
 
-async function listening(port: number): Promise<void> {
+/** Resolves when somebody listens on a TCP port of the loopback. @throws Error after five seconds. */
+export async function listening(port: number): Promise<void> {
   for (let attempt = 0; attempt < 200; attempt++) {
     const connected = await new Promise<boolean>((resolve) => {
       const socket = createConnection(port, "127.0.0.1", () => resolve(true)).on("error", () => resolve(false));

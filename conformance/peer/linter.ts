@@ -1,9 +1,9 @@
 import { execute, several } from "../execute.ts";
 
-/** What a linter found in a certificate: "fatal" and "error" refuse it, the others advise. */
+/** What a linter found in a certificate, CRL or OCSP response: "fatal" and "error" refuse it, the others advise. */
 export type Finding = { readonly rule: string; readonly level: "fatal" | "error" | "warn" | "info" };
 
-/** A linter: findings of each PEM file, in the order of the files. */
+/** A linter: findings of each file, in the order of the files. */
 export type Linter = { readonly peer: "zlint" | "pkilint"; findings(files: readonly string[]): Promise<Finding[][]> };
 
 /** Sources of zlint that bind publicly trusted authorities only. */
@@ -27,13 +27,13 @@ export function zlint(program: string, rules: "all" | "private"): Linter {
   };
 }
 
-/** `lint_pkix_cert` of pkilint, program in the file `program`: RFC 5280 alone. */
-export function pkilint(program: string): Linter {
+/** A linter of pkilint, in the file `program`, with parameters of its own: `lint_pkix_cert` takes none, and goes by RFC 5280 alone. */
+export function pkilint(program: string, parameters: readonly string[] = []): Linter {
   return {
     peer: "pkilint",
     findings: (files) =>
       several(files, 2, async (file) => {
-        const ended = await execute(program, ["lint", "-s", "WARNING", "-f", "JSON", file]);
+        const ended = await execute(program, ["lint", ...parameters, "-s", "WARNING", "-f", "JSON", file]);
         if (!ended.stdout.startsWith("{")) return [{ rule: `loader: ${ended.stderr.trim().slice(-300)}`, level: "fatal" }];
         const { results } = JSON.parse(ended.stdout) as PkilintReport;
         return results

@@ -1,0 +1,116 @@
+import { X509Certificate } from "node:crypto";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { execute, outputOf, several } from "../execute.ts";
+import { rest, type Service } from "../service.ts";
+
+/** Where the certificates of an inspection lie, and under whom they stand; PEM files. */
+export type Inspection = { readonly directory: string; readonly issuer: string; readonly root: string };
+
+/** A certificate in a PEM file, and the profile that it was issued under. */
+export type LiveCertificate = { readonly file: string; readonly profile: string };
+
+/** Every certificate of `service` that is valid now, its own authorities' and responders' among them, below `directory`. */
+export async function liveCertificates(service: Service, directory: string): Promise<LiveCertificate[]> {
+  const listed: { serial: string; profile: string }[] = [];
+  let cursor: string | undefined;
+  do {
+    const query = new URLSearchParams({ status: "valid", limit: "100", ...(cursor === undefined ? {} : { cursor }) });
+    const answer = await rest(service, "GET", `/v1/certificates?${query.toString()}`);
+    if (answer.status !== 200) throw new Error(`GET /v1/certificates: ${answer.status} ${answer.body}`);
+    const page = JSON.parse(answer.body) as { certificates: { serial: string; profile: string }[]; nextCursor?: string };
+    listed.push(...page.certificates);
+    cursor = page.nextCursor;
+  } while (cursor !== undefined);
+  return await several(listed, 2, async ({ serial, profile }) => {
+    const headers = { Accept: "application/pem-certificate-chain" };
+    const { body } = await rest(service, "GET", `/v1/certificates/${serial}`, undefined, headers);
+    const file = join(directory, `live-${serial}.pem`);
+    await writeFile(file, body);
+    return { file, profile };
+  });
+}
+
+/**
+ * What is wrong behind the URLs that `certificate` names, as OpenSSL reads what is there (XC-22): the CRL and the OCSP response are the issuer's, have
+ * not lived half of their life, and a CRL with an issuingDistributionPoint names this very URL; the issuer's certificate is the issuer's, byte for byte.
+ */
+export async function wrongBehind({ file: certificate, profile }: LiveCertificate, chain: Inspection): Promise<string[]> {
+  // The root issued it.
+  const inspection = profile === "subordinate" ? { ...chain, issuer: chain.root } : chain;
+  const text = await outputOf("openssl", ["x509", "-in", certificate, "-noout", "-ext", "crlDistributionPoints,authorityInfoAccess"]);
+  const uris = (pattern: RegExp): string[] => [...text.matchAll(pattern)].map(([, uri = ""]) => uri);
+  const crls = uris(/^\s+URI:(\S+)/gm);
+  const responders = uris(/OCSP - URI:(\S+)/g);
+  const issuers = uris(/CA Issuers - URI:(\S+)/g);
+  const found = [crls.length, responders.length, issuers.length].join();
+  return [
+    ...(found === (named[profile] ?? "1,1,1") ? [] : [`a ${profile} that names ${found} CRLs, responders and issuers`]),
+    ...(await Promise.all(crls.map((url) => wrongCrl(url, inspection)))).flat(),
+    ...(await Promise.all(responders.map((url) => wrongResponse(url, certificate, inspection)))).flat(),
+    ...(await Promise.all(issuers.map((url) => wrongIssuer(url, inspection)))).flat(),
+  ];
+}
+
+/** How many CRLs, responders and issuers a certificate names that is not an end entity's. */
+const named: Readonly<Record<string, string>> = { root: "0,0,0", subordinate: "1,0,1", "ocsp-responder": "0,0,0" };
+
+async function wrongCrl(url: string, { directory, issuer }: Inspection): Promise<string[]> {
+  const { file, complaints } = await fetched(url, "application/pkix-crl", directory);
+  if (complaints.length > 0) return complaints;
+  const read = await execute("openssl", ["crl", "-in", file, "-inform", "DER", "-CAfile", issuer, "-noout", "-text"]);
+  const text = read.stdout;
+  const point = /Issuing Distribution Point[^]*?URI:(\S+)/.exec(text)?.[1];
+  const shard = !url.endsWith("-1.crl");
+  return [
+    ...(read.status === 0 && read.stderr.includes("verify OK") ? [] : [`${url}: ${read.stderr.trim()}`]),
+    ...aged(url, between(text, /Last Update: (.*)/, /Next Update: (.*)/)),
+    ...(shard && point !== url ? [`${url}: its issuingDistributionPoint names ${point}`] : []),
+    ...(!shard && point !== undefined ? [`${url}: a full CRL with the issuingDistributionPoint ${point}`] : []),
+  ];
+}
+
+async function wrongResponse(url: string, certificate: string, { issuer, root }: Inspection): Promise<string[]> {
+  const asked = ["-url", url, "-no_nonce", "-issuer", issuer, "-cert", certificate, "-CAfile", root, "-no-CApath", "-no-CAstore"];
+  const ended = await execute("openssl", ["ocsp", ...asked]);
+  const status = /: (good|revoked)$/m.exec(ended.stdout)?.[1];
+  return [
+    ...(ended.stderr.includes("Response verify OK") ? [] : [`${url}: ${ended.stderr.trim()}`]),
+    ...(status === "good" ? [] : [`${url}: a valid certificate is not good: ${ended.stdout.trim()}`]),
+    ...aged(url, between(ended.stdout, /This Update: (.*)/, /Next Update: (.*)/)),
+  ];
+}
+
+async function wrongIssuer(url: string, { directory, issuer }: Inspection): Promise<string[]> {
+  const { file, complaints } = await fetched(url, "application/pkix-cert", directory);
+  if (complaints.length > 0) return complaints;
+  const { raw } = new X509Certificate(await readFile(issuer));
+  return raw.equals(await readFile(file)) ? [] : [`${url}: other bytes than the issuer's certificate`];
+}
+
+async function fetched(url: string, type: string, directory: string): Promise<{ file: string; complaints: string[] }> {
+  const file = join(directory, `behind-${new URL(url).pathname.slice(1).replaceAll("/", "-")}`);
+  const answer = await fetch(url, { redirect: "manual" });
+  await writeFile(file, Buffer.from(await answer.arrayBuffer()));
+  const found = answer.headers.get("content-type");
+  return {
+    file,
+    complaints: [
+      ...(answer.status === 200 ? [] : [`${url}: HTTP status ${answer.status}`]),
+      ...(found === type ? [] : [`${url}: Content-Type ${found}, RFC 5280 says ${type}`]),
+    ],
+  };
+}
+
+function between(text: string, from: RegExp, to: RegExp): { thisUpdate: Date; nextUpdate: Date } {
+  const date = (pattern: RegExp): Date => new Date(pattern.exec(text)?.[1] ?? "none");
+  return { thisUpdate: date(from), nextUpdate: date(to) };
+}
+
+/** Half of its life must lie ahead; a date that cannot be read is a complaint as well. */
+function aged(url: string, { thisUpdate, nextUpdate }: { thisUpdate: Date; nextUpdate: Date }): string[] {
+  const [begin, end] = [thisUpdate.getTime(), nextUpdate.getTime()];
+  // A second of another clock is no fault.
+  if (begin <= Date.now() + 1000 && Date.now() < begin + (end - begin) / 2) return [];
+  return [`${url}: from ${String(thisUpdate)} to ${String(nextUpdate)}, of which less than half lies ahead`];
+}
