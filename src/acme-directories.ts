@@ -36,6 +36,7 @@ const evaluationDirectory: Directory = {
 const usualLimits = {
   newAccountsPerAddress: { count: 500, seconds: 10_800 },
   newOrdersPerAccount: { count: 1_500, seconds: 10_800 },
+  accountUpdates: { count: 60, seconds: 3_600 },
   failedValidations: { count: 5, seconds: 3_600 },
 } as const;
 
@@ -79,6 +80,7 @@ const row = z
     website: httpUrl.optional(),
     newAccountsPerAddress: bucket.nullable().optional(),
     newOrdersPerAccount: bucket.nullable().default(usualLimits.newOrdersPerAccount),
+    accountUpdates: bucket.nullable().default(usualLimits.accountUpdates),
     failedValidations: bucket.nullable().default(usualLimits.failedValidations),
     certificatesPerNames: bucket.nullable().default(null),
   })
@@ -92,7 +94,7 @@ const document = z.record(
 );
 
 function directory(name: string, { termsOfService, website, ...given }: z.infer<typeof row>, env: Config["env"]): Directory {
-  const { names, wildcards, singleLabels, ipRanges, newOrdersPerAccount, failedValidations, certificatesPerNames } = given;
+  const { names, wildcards, singleLabels, ipRanges, newOrdersPerAccount, accountUpdates, failedValidations, certificatesPerNames } = given;
   // Where an account costs nothing, limits by account hold nobody up. An evaluation has all its clients at one address.
   const openToAll = env === "production" && !given.externalAccountRequired;
   const { newAccountsPerAddress = openToAll ? usualLimits.newAccountsPerAddress : null } = given;
@@ -109,6 +111,7 @@ function directory(name: string, { termsOfService, website, ...given }: z.infer<
     limits: {
       ...(newAccountsPerAddress && { newAccountsPerAddress }),
       ...(newOrdersPerAccount && { newOrdersPerAccount }),
+      ...(accountUpdates && { accountUpdates }),
       ...(failedValidations && { failedValidations }),
       ...(certificatesPerNames && { certificatesPerNames }),
     },

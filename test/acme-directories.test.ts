@@ -53,6 +53,7 @@ test("what a directory does not say is closed, and limits are those that no heal
     limits: {
       newAccountsPerAddress: { count: 500, seconds: 10_800 },
       newOrdersPerAccount: { count: 1500, seconds: 10_800 },
+      accountUpdates: { count: 60, seconds: 3600 },
       failedValidations: { count: 5, seconds: 3600 },
     },
   });
@@ -67,7 +68,8 @@ test.for([
 });
 
 test("null takes a limit away", async () => {
-  const text = "a: { names: ['*'], newOrdersPerAccount: null, failedValidations: null, newAccountsPerAddress: { count: 2, seconds: 60 } }";
+  const text =
+    "a: { names: ['*'], newOrdersPerAccount: null, accountUpdates: null, failedValidations: null, newAccountsPerAddress: { count: 2, seconds: 60 } }";
   expect((await read(text)).get("a")?.limits).toEqual({ newAccountsPerAddress: { count: 2, seconds: 60 } });
 });
 

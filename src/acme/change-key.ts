@@ -9,6 +9,7 @@ import { type Jws, jwsFromJson, verifyJws } from "../jose/jws.ts";
 import { type Account, accountAudit } from "./account.ts";
 import { readAccountByKey, recordKeyChange } from "./account-store.ts";
 import type { Acme } from "./acme.ts";
+import { takeOne } from "./rate.ts";
 
 /** A keyChange request, its outer signature verified with the account's key. */
 export type KeyChangeRequest = {
@@ -25,7 +26,7 @@ export type KeyChangeRequest = {
  * audit record on return.
  * @throws Fault `malformed` for an inner JWS that is wrong, is of another account or key, or keeps the key; `badPublicKey` for a new key that
  *   is refused; `keyInUse` with the `account` that has it; `accountInactive` when the account ended or its key changed meanwhile;
- *   `busy`.
+ *   `rateLimited`, `busy`.
  */
 export async function changeKey(acme: Acme, account: Account, request: KeyChangeRequest): Promise<Account> {
   const jws = jwsFromJson(request.payload);
@@ -33,6 +34,7 @@ export async function changeKey(acme: Acme, account: Account, request: KeyChange
   requireConsent(jws, account, request.accountUrl);
   if (key.thumbprint === account.key.thumbprint) throw new Fault("malformed", "the new key is the account's key already");
   await refuseInUse(acme, account, key);
+  await takeOne(acme, { what: "accountUpdate", account: account.id }, acme.directories.get(account.directory)?.limits.accountUpdates);
   await refusePrimeModulus(key, acme.ca.modulusIsPrime);
   const changed: Account = { ...account, key };
   try {

@@ -34,6 +34,8 @@ export type Limits = {
   /** By IPv4 address or IPv6 /48. */
   readonly newAccountsPerAddress?: Limit;
   readonly newOrdersPerAccount?: Limit;
+  /** Changes of its key and of its contacts, by account: each key that an account had is kept out of certificates for good. */
+  readonly accountUpdates?: Limit;
   /** By account and name. */
   readonly failedValidations?: Limit;
   /** By account and set of identifiers. */

@@ -10,6 +10,7 @@ import { findEmptyBucket, returnToBucket, takeFromBucket } from "./rate-store.ts
 export type Limited =
   | { readonly what: "newAccount"; readonly address: string }
   | { readonly what: "newOrder"; readonly account: string }
+  | { readonly what: "accountUpdate"; readonly account: string }
   | { readonly what: "failedValidation"; readonly account: string; readonly name: string }
   | { readonly what: "certificate"; readonly account: string; readonly names: string };
 
@@ -62,6 +63,7 @@ function overLimit(limited: Limited, { count, seconds }: Limit): Fault {
 const sentences: Readonly<Record<Limited["what"], string>> = {
   newAccount: "too many accounts were made from this address",
   newOrder: "this account has made too many orders",
+  accountUpdate: "this account has changed its key or its contacts too often",
   failedValidation: "too many validations of this name have failed for this account",
   certificate: "this account has got too many certificates for these names",
 };
@@ -79,6 +81,7 @@ function ownerOf(limited: Limited): readonly string[] {
     case "newAccount":
       return [network(limited.address)];
     case "newOrder":
+    case "accountUpdate":
       return [limited.account];
     case "failedValidation":
       return [limited.account, limited.name];

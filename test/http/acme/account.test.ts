@@ -21,6 +21,7 @@ default: { names: ["*"], wildcards: true }
 terms: { names: ["*"], termsOfService: "https://example.org/terms/1" }
 bound: { names: ["*"], externalAccountRequired: true }
 few: { names: ["*"], newAccountsPerAddress: { count: 2, seconds: 3600 }, newOrdersPerAccount: { count: 2, seconds: 60 } }
+steady: { names: ["*"], accountUpdates: { count: 2, seconds: 3600 } }
 `;
 
 let bare: Ground;
@@ -282,6 +283,24 @@ describe("updates", () => {
     expect((await client.post(client.url("new-account"), { termsOfServiceAgreed: true }, { protected: agreed })).status).toBe(200);
     expect((await client.order(["b.example.org"])).status).toBe(201);
   });
+});
+
+test("AN-3: over their limit changes of contact and key together are rateLimited 429; what changes nothing and the account's end are not", async () => {
+  const client = await registered("steady");
+  const contact = ["mailto:new@example.org"];
+  const change = (to: SigningKey) => client.post(client.url("key-change"), inner(client, to));
+  expect((await client.post(client.account(), { contact })).status).toBe(200);
+  // What is refused for its form takes nothing.
+  expect(told(await client.post(client.account(), { contact: ["tel:1"] }))).toEqual({ status: 400, problem: "unsupportedContact" });
+  expect((await client.post(client.account(), { contact: [] })).status).toBe(200);
+  for (const refused of [await client.post(client.account(), { contact }), await change(signingKey())]) {
+    expect(told(refused)).toEqual({ status: 429, problem: "rateLimited" });
+    expect(Number(refused.header("retry-after"))).toBe(600);
+  }
+  expect((await client.post(client.account(), {})).json["contact"]).toEqual([]);
+  expect((await client.post(client.account(), { status: "deactivated" })).json["status"]).toBe("deactivated");
+  const other = await registered("steady");
+  expect((await other.post(other.url("key-change"), inner(other, signingKey()))).status).toBe(200);
 });
 
 describe("the orders list (AA-13)", () => {
