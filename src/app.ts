@@ -54,6 +54,7 @@ import { canonicalIpAddress, type GeneralName } from "./pki/general-name.ts";
 import type { Hsm } from "./ports/hsm.ts";
 import type { Validator } from "./ports/validator.ts";
 import { processIdentity } from "./process-identity.ts";
+import { requireRootCrls } from "./root-crl.ts";
 import { openToken, openWorld, type Overrides, type World } from "./world.ts";
 
 /** A running service. Disposing it drains the listeners, ends the jobs, and closes token and database, in this order. */
@@ -88,6 +89,7 @@ export async function build(config: Config, overrides: Overrides = {}): Promise<
   }
   const authorities = await openAuthorities(database, config.statusUrl);
   await requireResponderKeys(world, authorities);
+  await requireRootCrls(world, authorities);
   const token = stack.use(await openToken(world, "issuing"));
   const hsm = overrides.hsm?.(token) ?? token;
   await requireKeys({ ...world, hsm }, authorities);
