@@ -63,7 +63,7 @@ export type AuthorityParts = {
 
 /**
  * The authorities by slug, with their chains.
- * @throws Fault `refusedToStart` when a certificate is not for the recorded key, or an issuer is missing.
+ * @throws Fault `refusedToStart` when a certificate is not for the recorded key, an issuer is missing, or a chain is longer than clients take.
  */
 export function authorities(parts: readonly AuthorityParts[], statusUrl: string): ReadonlyMap<string, Authority> {
   const bySlug = new Map(parts.map((part) => [part.slug, part]));
@@ -98,6 +98,9 @@ function authority(part: AuthorityParts, bySlug: ReadonlyMap<string, AuthorityPa
   };
 }
 
+/** With the certificate that they issue, five: longer chains are refused by clients, cert-manager among them. */
+const mostAboveLeaf = 4;
+
 function chain(part: AuthorityParts, bySlug: ReadonlyMap<string, AuthorityParts>): Uint8Array[] {
   const upwards: Uint8Array[] = [];
   for (let current = part; current.kind !== "root";) {
@@ -105,6 +108,12 @@ function chain(part: AuthorityParts, bySlug: ReadonlyMap<string, AuthorityParts>
     const issuer = bySlug.get(current.issuer);
     if (!issuer || upwards.length > bySlug.size) throw new Fault("refusedToStart", `the issuer of ${current.slug} is not recorded`);
     current = issuer;
+  }
+  if (upwards.length > mostAboveLeaf) {
+    throw new Fault(
+      "refusedToStart",
+      `${part.slug} stands ${upwards.length} certificates below its root: with those that it issues a chain has ${mostAboveLeaf + 1} at most`,
+    );
   }
   return upwards;
 }
