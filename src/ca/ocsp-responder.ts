@@ -111,11 +111,11 @@ export async function renewResponder(ca: Ca, responder: Responder): Promise<Resp
     return { ...responder, certificate: undefined };
   }
   if (certificate && !isDue(ca, responder, certificate)) return { ...responder, certificate };
-  const { authority, verificationKey: publicKey } = responder;
+  const { authority, key, verificationKey: publicKey } = responder;
   const { certificate: issued } = await issueFrom(ca, authority, {
     door: "system",
     // The count is the same for every instance that sees the same certificates: however many renew at once, one certificate comes of it.
-    key: `responder ${authority.slug} ${ended + 1}`,
+    key: `responder ${key.spkiSha256} ${ended + 1}`,
     principal,
     requestHash: hash("sha256", publicKey.spki, "buffer"),
     profile,
