@@ -4,7 +4,7 @@ import { resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { type IssuedCertificate, readCertificate, readCertificateChain, readCertificateDer } from "../client/certificate.ts";
 import { Fault } from "../fault.ts";
-import { fingerprintText, namesText } from "./certificate-text.ts";
+import { fingerprintText, namesText, serialOf } from "./certificate-text.ts";
 import { addCommand } from "./command.ts";
 import { openService } from "./service.ts";
 import { print, type Report, type Shell } from "./shell.ts";
@@ -36,16 +36,28 @@ export function addCertShow(cert: Command, shell: Shell): void {
     });
 }
 
-function serialOf(text: string): string | undefined {
-  const hex = text.replaceAll(":", "").toLowerCase();
-  return /^[0-9a-f]{32}$/.test(hex) ? hex : undefined;
-}
-
-function certificateReport(certificate: IssuedCertificate): Report {
-  const { serial, status, profile, namespace, authority, subject, names, notBefore, notAfter, keyAlgorithm, spkiSha256 } = certificate;
+/** What is shown of a certificate of the service. */
+export function certificateReport(certificate: IssuedCertificate): Report {
+  const {
+    serial,
+    status,
+    revokedAt,
+    revocationReason,
+    profile,
+    namespace,
+    authority,
+    subject,
+    names,
+    notBefore,
+    notAfter,
+    keyAlgorithm,
+    spkiSha256,
+  } = certificate;
   const text = members({
     serial,
     status,
+    ...(revokedAt !== undefined && { revokedAt }),
+    ...(revocationReason !== undefined && { revocationReason }),
     profile,
     namespace,
     authority,

@@ -49,6 +49,7 @@ const remedies: Readonly<Record<string, string>> = {
   hsmUnavailable: "try again; `npx chancery doctor` says what is wrong",
   databaseUnavailable: "try again; `npx chancery doctor` says what is wrong",
   busy: "try again",
+  issuanceHalted: "an administrator of / lets it go on with `npx chancery resume --reason TEXT`",
 };
 
 /** The failure that `error` stands for; undefined when it is none: help was asked for and has been shown. */
@@ -88,12 +89,14 @@ function ofClient({ reason, detail, problem }: ClientError): Failure {
   const exitCode = reason === "refused" ? 3 : reason === "unavailable" ? 4 : 1;
   if (!problem) return { exitCode, code: reason, detail };
   const rules = Array.isArray(problem.members["rules"]) ? ` (rules: ${problem.members["rules"].map(ruleName).join(", ")})` : "";
+  const why =
+    problem.code === "issuanceHalted" && typeof problem.members["reason"] === "string" ? ` (reason: ${problem.members["reason"]})` : "";
   const remedy = remedies[problem.code] ? `; ${remedies[problem.code]}` : "";
   const request = problem.requestId === "" ? "" : `, request ${problem.requestId}`;
   return {
     exitCode,
     code: problem.code || reason,
-    detail: `${detail}${rules} (${problem.code || problem.status}${request})${remedy}`,
+    detail: `${detail}${why}${rules} (${problem.code || problem.status}${request})${remedy}`,
     problem,
   };
 }

@@ -3,13 +3,16 @@ import { addAcmeCommands } from "./acme.ts";
 import { addCaCommands } from "./ca.ts";
 import { addCertIssue } from "./cert-issue.ts";
 import { addCertList } from "./cert-list.ts";
+import { addCertRevoke } from "./cert-revoke.ts";
 import { addCertShow } from "./cert-show.ts";
 import { addGroup, exampleText } from "./command.ts";
 import { addDoctor } from "./doctor.ts";
 import { type ExitCode, failureOf, failureText } from "./failure.ts";
+import { addHaltCommands } from "./halt.ts";
 import { addInit } from "./init.ts";
 import { addMigrate } from "./migrate.ts";
 import { addProfileCommands } from "./profile.ts";
+import { addRevocationCommands } from "./revocation.ts";
 import { addServe } from "./serve.ts";
 import type { Shell } from "./shell.ts";
 import { addTokenCommands } from "./token.ts";
@@ -43,12 +46,15 @@ export function program(shell: Shell): Command {
 
   const cert = addGroup(chancery, {
     usage: "cert",
-    description: "certificates: issue, show, list",
+    description: "certificates: issue, show, list, revoke",
     examples: ["npx chancery cert issue --name www.example.org", "npx chancery cert list"],
   });
   addCertIssue(cert, shell);
   addCertShow(cert, shell);
   addCertList(cert, shell);
+  addCertRevoke(cert, shell);
+  addRevocationCommands(chancery, shell);
+  addHaltCommands(chancery, shell);
   addCaCommands(chancery, shell);
   addProfileCommands(chancery, shell);
   addTokenCommands(chancery, shell);
@@ -58,7 +64,7 @@ export function program(shell: Shell): Command {
 
 const examples = ["npx chancery doctor", "npx chancery cert issue --name www.example.org", "npx chancery cert issue --help"];
 
-const location = `Where the service is (cert, ca, profile, token, acme):
+const location = `Where the service is (cert, revocation, halt, resume, ca, profile, token, acme):
   CHANCERY_BASE_URL    https URL of its REST interface (default: https://localhost:9443)
   CHANCERY_TOKEN_FILE  file with a bearer token        (default: admin.token of the data directory)
   CHANCERY_CA_FILE     its root certificate, PEM       (default: root.pem of the data directory)

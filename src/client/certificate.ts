@@ -14,6 +14,9 @@ export type ListedCertificate = {
   readonly notBefore: string;
   readonly notAfter: string;
   readonly status: string;
+  /** While the status is `revoked`; the reason by its name in RFC 5280 §5.3.1. */
+  readonly revokedAt?: string;
+  readonly revocationReason?: string;
   readonly keyAlgorithm: string;
   readonly spkiSha256: string;
 };
@@ -91,15 +94,20 @@ export async function* listCertificates(
   } while (cursor !== undefined);
 }
 
-function certificatePath(serial: string): string {
+/** Where a certificate stands. */
+export function certificatePath(serial: string): string {
   return `/v1/certificates/${encodeURIComponent(serial)}`;
 }
 
-function issued(object: JsonObject): IssuedCertificate {
+/** The certificate of an answer. @throws ClientError `failed` when a member is missing. */
+export function issued(object: JsonObject): IssuedCertificate {
   return { ...listed(object), certificate: text(object, "certificate"), chain: text(object, "chain") };
 }
 
-function listed(object: JsonObject): ListedCertificate {
+/** A certificate as lists have it. @throws ClientError `failed` when a member is missing. */
+export function listed(object: JsonObject): ListedCertificate {
+  const revokedAt = optionalText(object, "revokedAt");
+  const revocationReason = optionalText(object, "revocationReason");
   return {
     serial: text(object, "serial"),
     authority: text(object, "authority"),
@@ -110,6 +118,8 @@ function listed(object: JsonObject): ListedCertificate {
     notBefore: text(object, "notBefore"),
     notAfter: text(object, "notAfter"),
     status: text(object, "status"),
+    ...(revokedAt !== undefined && { revokedAt }),
+    ...(revocationReason !== undefined && { revocationReason }),
     keyAlgorithm: text(object, "keyAlgorithm"),
     spkiSha256: text(object, "spkiSha256"),
   };

@@ -21,12 +21,17 @@ test("the commands are those that others script against", () => {
     "ca list",
     "cert issue",
     "cert list",
+    "cert revoke",
     "cert show",
     "doctor",
+    "halt",
     "init",
     "migrate",
     "profile list",
     "profile show",
+    "resume",
+    "revocation create",
+    "revocation show",
     "serve",
     "token create",
     "token list",
@@ -67,11 +72,14 @@ test.for(["", ...root.commands.map((command) => command.name())])("chancery %s -
   expect(stdout).toMatch(new RegExp(`\\nExamples?:\\n  npx chancery ${name}`));
 });
 
-test.for(["cert", "token", "ca", "profile", ""])("chancery %s without a command shows what there is and exits with 2", async (group) => {
-  const { exitCode, stdout, stderr } = await chancery(group === "" ? [] : [group], { cwd: "/" });
-  expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: "" });
-  expect(stderr).toContain("Usage: chancery");
-});
+test.for(["cert", "revocation", "token", "ca", "profile", ""])(
+  "chancery %s without a command shows what there is and exits with 2",
+  async (group) => {
+    const { exitCode, stdout, stderr } = await chancery(group === "" ? [] : [group], { cwd: "/" });
+    expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: "" });
+    expect(stderr).toContain("Usage: chancery");
+  },
+);
 
 function leaves(command: Command, path: readonly string[]): { path: readonly string[]; command: Command }[] {
   if (command.commands.length === 0) return [{ path, command }];

@@ -71,9 +71,13 @@ test.for([{}, { reason: "" }, { reason: "two\nlines" }, { reason: "a".repeat(501
   },
 );
 
+/** The certificate of the service's own listener. */
+async function own() {
+  const [leaf = Buffer.of()] = decodePem(await readFile(join(ground.directory, "tls.pem"), "utf8"), "CERTIFICATE");
+  return parseCertificate(leaf);
+}
+
 test("the certificate of the service's own listener may be revoked, while issuance is halted too: it takes another one", async () => {
-  const own = async () =>
-    parseCertificate(decodePem(await readFile(join(ground.directory, "tls.pem"), "utf8"), "CERTIFICATE")[0] ?? Buffer.of());
   const { serial } = await own();
   await say("/v1/halt", "a drill");
   expect((await service.ask(`/v1/certificates/${serial}/revoke`, { body: { reason: "superseded" } })).status).toBe(200);
