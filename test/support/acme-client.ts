@@ -248,7 +248,7 @@ export async function certificateRequest(names: readonly string[], parts: Reques
   const made = await x509.Pkcs10CertificateRequestGenerator.create(
     {
       keys,
-      signingAlgorithm: { name: "ECDSA", hash: parts.hash ?? "SHA-256" },
+      signingAlgorithm: { name: keys.privateKey.algorithm.name, hash: parts.hash ?? "SHA-256" },
       ...(parts.commonName !== undefined && { name: `CN=${parts.commonName}` }),
       extensions: [...(san.length > 0 ? [new x509.SubjectAlternativeNameExtension(san)] : []), ...(parts.extensions ?? [])],
     },

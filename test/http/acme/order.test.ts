@@ -1,10 +1,11 @@
-import { X509Certificate } from "node:crypto";
+import { createHash, X509Certificate } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { loadConfig } from "../../../src/config.ts";
+import { administer } from "../../support/server.ts";
 import {
   type AcmeAnswer,
   acmeClient,
@@ -117,6 +118,24 @@ async function changed(name: string, change: (csr: Buffer) => Uint8Array): Promi
 async function issueFor(addresses: readonly string[]): Promise<{ order: AcmeAnswer; chain: string }> {
   await show(await client.order(addresses));
   return await client.issue(addresses);
+}
+
+/** A CSR under a key that the service has put aside. */
+async function reservedKeyRequest(name: string, kind: "authority" | "compromised"): Promise<string> {
+  const keys = await certificateKeys();
+  const spki = new Uint8Array(await globalThis.crypto.subtle.exportKey("spki", keys.publicKey));
+  const digest = createHash("sha256").update(spki).digest();
+  await administer(
+    ground.databaseUrl,
+    (sql) => sql`insert into reserved_key (spki_sha256, kind, reserved_at) values (${digest}, ${kind}, now())`,
+  );
+  return await certificateRequest([name], { keys });
+}
+
+/** RSA of 1024 bits. */
+function weakKeys(): ReturnType<typeof certificateKeys> {
+  const algorithm = { name: "RSASSA-PKCS1-v1_5", modulusLength: 1024, publicExponent: Uint8Array.of(1, 0, 1), hash: "SHA-256" };
+  return globalThis.crypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
 }
 
 /** A CSR under the account's own key. */
@@ -386,6 +405,23 @@ describe("finalize and certificate", () => {
     expect([leaf.validFromDate.getTime(), leaf.validToDate.getTime()]).toEqual([from, from + 5 * 86_400_000]);
   });
 
+  test("AT-5: from newOrder to the certificate every answer is 200 or 201, and after finalize the order never reads ready", async () => {
+    const addresses = [freshAddress()];
+    const made = await client.order(addresses);
+    await show(made);
+    const [authorization] = [await authorizationOf(made)];
+    const challenge = challengesOf(authorization).find(({ type }) => type === "http-01");
+    const responded = await client.post(challenge?.url ?? "", {});
+    const ready = await client.prove(made, "http-01");
+    const finished = await client.finalize(ready, await certificateRequest(addresses));
+    const reads = await Promise.all(Array.from({ length: 8 }, () => client.post(location(made), "")));
+    expect([made, authorization, responded, ready, finished].map(({ status }) => status)).toEqual([201, 200, 200, 200, 200]);
+    for (const { status, json } of [finished, ...reads]) {
+      expect(status).toBe(200);
+      expect(["processing", "valid"]).toContain(json["status"]);
+    }
+  });
+
   test("AF-2, AM-2: finalize of an order that is pending or valid is orderNotReady 403 with its Location", async () => {
     const pending = await client.order(["p.example.org"]);
     const early = await client.finalize(pending, await certificateRequest(["p.example.org"]));
@@ -428,6 +464,9 @@ describe("finalize and certificate", () => {
         problem: "badCSR",
       },
       { id: "AF-9", name: "the account's key", csr: (name) => ownKeyRequest(name), problem: "badCSR" },
+      { id: "AF-9", name: "a key of ours", csr: (name) => reservedKeyRequest(name, "authority"), problem: "badCSR" },
+      { id: "AF-9", name: "a blocked key", csr: (name) => reservedKeyRequest(name, "compromised"), problem: "badCSR" },
+      { id: "AF-9", name: "a weak key", csr: async (name) => certificateRequest([name], { keys: await weakKeys() }), problem: "badCSR" },
     ];
     for (const { id, name, csr, problem } of rows) {
       const answer = await client.post(String(order.json["finalize"]), { csr: await csr(address) });
@@ -462,5 +501,66 @@ describe("finalize and certificate", () => {
     const list = (await service.ask(`/v1/certificates?name=${addresses[0]}`)).json();
     expect(list["certificates"]).toHaveLength(1);
     expect((await client.post(location(order), "")).json["status"]).toBe("valid");
+  });
+});
+
+describe("where Pebble and Boulder do otherwise than the RFC, the RFC is followed (AT-7, production)", () => {
+  test.for<{ name: string; ask: () => Promise<AcmeAnswer>; status: number; problem?: string; nonce?: true }>([
+    {
+      name: "a url that is not the request's is unauthorized 403 (RFC 8555 §6.4)",
+      ask: () => client.post(client.account(), "", { protected: { url: client.url("new-order") } }),
+      status: 403,
+      problem: "unauthorized",
+    },
+    {
+      name: "a nonce that is not base64url is malformed, with one that works (RFC 8555 §6.5.2)",
+      ask: () => client.post(client.account(), "", { protected: { nonce: "a+b=" } }),
+      status: 400,
+      problem: "malformed",
+      nonce: true,
+    },
+    { name: "newNonce may not be stored (RFC 8555 §7.2)", ask: () => client.ask(client.url("new-nonce")), status: 204, nonce: true },
+    {
+      name: "members that nobody knows are ignored in an account (RFC 8555 §7.3)",
+      ask: () => client.post(client.account(), { resource: "reg", more: {} }),
+      status: 200,
+    },
+    {
+      name: "and in the response to a challenge (RFC 8555 §7.5.1)",
+      ask: async () => {
+        const order = await client.order([freshAddress()]);
+        await show(order);
+        return await client.post(challengesOf(await authorizationOf(order))[0]?.url ?? "", {
+          keyAuthorization: "x",
+          resource: "challenge",
+        });
+      },
+      status: 200,
+    },
+    {
+      name: "an account that was deactivated is unauthorized 401 (RFC 8555 §7.3.6)",
+      ask: async () => {
+        const gone = await acmeClient(service);
+        await gone.register();
+        await gone.post(gone.account(), { status: "deactivated" });
+        return await gone.post(gone.account(), "");
+      },
+      status: 401,
+      problem: "unauthorized",
+    },
+    {
+      name: "a CSR for other names than the order's is badCSR 400 (RFC 8555 §7.4)",
+      ask: async () => await client.finalize(await readyOrder([freshAddress()]), await certificateRequest(["127.0.0.1"])),
+      status: 400,
+      problem: "badCSR",
+    },
+  ])("$name", async ({ ask, status, problem, nonce }) => {
+    const answer = await ask();
+    expect(told(answer)).toEqual({ status, problem });
+    if (nonce) {
+      expect(answer.header("cache-control")).toBe("no-store");
+      const again = { protected: { nonce: answer.header("replay-nonce") } };
+      expect((await client.post(client.account(), "", again)).status).toBe(200);
+    }
   });
 });
