@@ -2,18 +2,15 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { outputOf, several } from "../execute.ts";
 import { answerable } from "./openssl.ts";
-import { familyOf, methods, type Family, type Method } from "./method.ts";
+import { familyOf, methods, type Method } from "./method.ts";
+import { crlPaths, type Stage } from "./stage.ts";
 import type { Question, Specimen } from "./tool.ts";
 
-/** Every method about every certificate, with the CRLs and OCSP responses that stand behind its URLs now; files lie below `directory`. */
-export async function questionsAbout(
-  specimens: Readonly<Record<Family, readonly Specimen[]>>,
-  { rootCrlUrl, directory }: { rootCrlUrl: string; directory: string },
-): Promise<Question[]> {
-  const rootCrl = await fetchFile(rootCrlUrl, join(directory, "root.crl"));
-  const all = Object.values(specimens).flat();
-  const crlUrls = [...new Set(all.map(({ crlUrl }) => crlUrl))];
-  const crls = new Map(await several(crlUrls, 2, async (url) => [url, await fetchFile(url, fileOf(directory, url))] as const));
+/** Every method about every certificate, with the CRLs and OCSP responses that stand behind its URLs now. */
+export async function questionsAbout({ specimens, place, url }: Stage): Promise<Question[]> {
+  const rootCrl = await fetchFile(url(crlPaths.root), fileOf(place.directory, url(crlPaths.root)));
+  const crlUrls = [...new Set(Object.values(specimens).flatMap((family) => family.map(({ crlUrl }) => crlUrl)))];
+  const crls = new Map(await several(crlUrls, 2, async (one) => [one, await fetchFile(one, fileOf(place.directory, one))] as const));
   const wanted = methods.flatMap((method) => specimens[familyOf(method)].map((specimen) => ({ method, specimen })));
   return await several(wanted, 2, async ({ method, specimen }): Promise<Question> => {
     const response = await responseTo(method, specimen, specimens[familyOf(method)]);
@@ -30,7 +27,7 @@ export async function fetchFile(url: string, file: string): Promise<string> {
 }
 
 /** A file of `directory` that is named after a URL's path. */
-function fileOf(directory: string, url: string): string {
+export function fileOf(directory: string, url: string): string {
   return join(directory, new URL(url).pathname.slice(1).replaceAll("/", "-"));
 }
 

@@ -2,16 +2,33 @@ import { X509Certificate } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { execute, outputOf, several } from "../execute.ts";
+import type { Matrix } from "../matrix.ts";
 import { rest, type Service } from "../service.ts";
-
-/** Where the certificates of an inspection lie, and under whom they stand; PEM files. */
-export type Inspection = { readonly directory: string; readonly issuer: string; readonly root: string };
+import { fileOf } from "./evidence.ts";
+import type { Stage } from "./stage.ts";
+import { profiles, type Place } from "./stock.ts";
 
 /** A certificate in a PEM file, and the profile that it was issued under. */
-export type LiveCertificate = { readonly file: string; readonly profile: string };
+type LiveCertificate = { readonly file: string; readonly profile: string };
+
+/** Inspects what the URLs of every live certificate lead to (XC-22). */
+export async function inspectLiveUrls(matrix: Matrix, { service, place }: Stage): Promise<void> {
+  const where = { subject: "URLs in live certificates", peer: "chancery" } as const;
+  const live = await liveCertificates(service, place.directory);
+  const found = new Set(live.map(({ profile }) => profile));
+  await matrix.check({ ...where, check: "certificates of every profile are valid" }, async () =>
+    [...Object.keys(named), ...Object.values(profiles)].every((name) => found.has(name)) ? undefined : [...found].join(),
+  );
+  for (const certificate of live) {
+    await matrix.check({ ...where, check: "CRL, OCSP response and issuer are there, are its own and are young (XC-22)" }, async () => {
+      const wrong = await wrongBehind(certificate, place);
+      return wrong.length === 0 ? undefined : wrong.join("; ");
+    });
+  }
+}
 
 /** Every certificate of `service` that is valid now, its own authorities' and responders' among them, below `directory`. */
-export async function liveCertificates(service: Service, directory: string): Promise<LiveCertificate[]> {
+async function liveCertificates(service: Service, directory: string): Promise<LiveCertificate[]> {
   const listed: { serial: string; profile: string }[] = [];
   let cursor: string | undefined;
   do {
@@ -35,7 +52,7 @@ export async function liveCertificates(service: Service, directory: string): Pro
  * What is wrong behind the URLs that `certificate` names, as OpenSSL reads what is there (XC-22): the CRL and the OCSP response are the issuer's, have
  * not lived half of their life, and a CRL with an issuingDistributionPoint names this very URL; the issuer's certificate is the issuer's, byte for byte.
  */
-export async function wrongBehind({ file: certificate, profile }: LiveCertificate, chain: Inspection): Promise<string[]> {
+export async function wrongBehind({ file: certificate, profile }: LiveCertificate, chain: Place): Promise<string[]> {
   // The root issued it.
   const inspection = profile === "subordinate" ? { ...chain, issuer: chain.root } : chain;
   const text = await outputOf("openssl", ["x509", "-in", certificate, "-noout", "-ext", "crlDistributionPoints,authorityInfoAccess"]);
@@ -55,7 +72,7 @@ export async function wrongBehind({ file: certificate, profile }: LiveCertificat
 /** How many CRLs, responders and issuers a certificate names that is not an end entity's. */
 const named: Readonly<Record<string, string>> = { root: "0,0,0", subordinate: "1,0,1", "ocsp-responder": "0,0,0" };
 
-async function wrongCrl(url: string, { directory, issuer }: Inspection): Promise<string[]> {
+async function wrongCrl(url: string, { directory, issuer }: Place): Promise<string[]> {
   const { file, complaints } = await fetched(url, "application/pkix-crl", directory);
   if (complaints.length > 0) return complaints;
   const read = await execute("openssl", ["crl", "-in", file, "-inform", "DER", "-CAfile", issuer, "-noout", "-text"]);
@@ -70,7 +87,7 @@ async function wrongCrl(url: string, { directory, issuer }: Inspection): Promise
   ];
 }
 
-async function wrongResponse(url: string, certificate: string, { issuer, root }: Inspection): Promise<string[]> {
+async function wrongResponse(url: string, certificate: string, { issuer, root }: Place): Promise<string[]> {
   const asked = ["-url", url, "-no_nonce", "-issuer", issuer, "-cert", certificate, "-CAfile", root, "-no-CApath", "-no-CAstore"];
   const ended = await execute("openssl", ["ocsp", ...asked]);
   const status = /: (good|revoked)$/m.exec(ended.stdout)?.[1];
@@ -81,7 +98,7 @@ async function wrongResponse(url: string, certificate: string, { issuer, root }:
   ];
 }
 
-async function wrongIssuer(url: string, { directory, issuer }: Inspection): Promise<string[]> {
+async function wrongIssuer(url: string, { directory, issuer }: Place): Promise<string[]> {
   const { file, complaints } = await fetched(url, "application/pkix-cert", directory);
   if (complaints.length > 0) return complaints;
   const { raw } = new X509Certificate(await readFile(issuer));
@@ -89,7 +106,7 @@ async function wrongIssuer(url: string, { directory, issuer }: Inspection): Prom
 }
 
 async function fetched(url: string, type: string, directory: string): Promise<{ file: string; complaints: string[] }> {
-  const file = join(directory, `behind-${new URL(url).pathname.slice(1).replaceAll("/", "-")}`);
+  const file = fileOf(directory, url);
   const answer = await fetch(url, { redirect: "manual" });
   await writeFile(file, Buffer.from(await answer.arrayBuffer()));
   const found = answer.headers.get("content-type");

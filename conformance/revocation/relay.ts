@@ -10,20 +10,27 @@ export type Seen = { readonly method: string; readonly path: string };
  */
 export type Relay = AsyncDisposable & {
   readonly seen: readonly Seen[];
-  /** From now on the answer to `path` is what the service has under another path, or other bytes; the path itself ends that. */
+  /**
+   * From now on the answer to `path` is what the service has under another path, or other bytes, which stand below the path too: an OCSP request by
+   * GET. The path itself ends that.
+   */
   serve(path: string, other: string | Uint8Array): void;
 };
 
-/** Listens on `port` of the loopback; `target` tells the prefix of the service's status listener at each request. */
-export async function startRelay(port: number, target: () => string): Promise<Relay> {
+/** Listens on `port` of the loopback; `target` is the prefix of the service's status listener. */
+export async function startRelay(port: number, target: string): Promise<Relay> {
   const seen: Seen[] = [];
   const replaced = new Map<string, string | Uint8Array>();
+  const below = (url: string): string | Uint8Array => {
+    const bytes = [...replaced].find(([path, answer]) => typeof answer !== "string" && url.startsWith(`${path}/`))?.[1];
+    return bytes ?? url;
+  };
   const server = createServer((incoming, outgoing) => {
     const { method = "GET", url = "/" } = incoming;
     seen.push({ method, path: url });
-    const answer = replaced.get(url) ?? url;
-    if (typeof answer === "string") pass(`${target()}${answer}`, incoming, outgoing);
-    else outgoing.writeHead(200, { "Content-Type": "application/pkix-crl" }).end(answer);
+    const answer = replaced.get(url) ?? below(url);
+    if (typeof answer === "string") pass(`${target}${answer}`, incoming, outgoing);
+    else outgoing.writeHead(200, { "Content-Type": typeOf(url) }).end(answer);
   });
   server.listen(port, "127.0.0.1");
   await once(server, "listening");
@@ -36,6 +43,10 @@ export async function startRelay(port: number, target: () => string): Promise<Re
       await once(server, "close");
     },
   };
+}
+
+function typeOf(path: string): string {
+  return path.startsWith("/ocsp/") ? "application/ocsp-response" : "application/pkix-crl";
 }
 
 function pass(url: string, incoming: IncomingMessage, outgoing: ServerResponse): void {

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { execute, outputOf, several } from "../execute.ts";
 import { freePort } from "../service.ts";
@@ -11,15 +11,14 @@ import { crlsInPem, type Answer, type Question, type Tool } from "./tool.ts";
 const attempts = 40;
 
 /**
- * nginx, which serves every certificate under its name and staples what it gets from the responder by GET; curl insists on a good staple, or is given
+ * nginx, with its files below `directory`, which serves every certificate under its name and staples what it gets from the responder by GET; curl insists on a good staple, or is given
  * the CRLs. What nginx refused to staple, and why, stands in its log.
  */
 export function nginxAndCurl(directory: string): Tool {
   return {
     name: "nginx+curl",
     async answers(questions) {
-      await mkdir(directory, { recursive: true });
-      await using server = await startNginx(directory, questions);
+      await using server = await startNginx(await mkdtemp(join(directory, "nginx-")), questions);
       return await several(questions, 2, (question) => ask(server, question));
     },
   };

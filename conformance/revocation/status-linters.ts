@@ -1,63 +1,85 @@
-import { basename } from "node:path";
-import { outputOf } from "../execute.ts";
+import { basename, join } from "node:path";
+import { outputOf, several } from "../execute.ts";
 import type { Run } from "../matrix.ts";
 import { pkilint, zlint, type Finding, type Linter } from "../peer/linter.ts";
+import { fetchFile, fileOf } from "./evidence.ts";
+import { answerable } from "./openssl.ts";
+import { crlPaths, type Stage } from "./stage.ts";
+import type { Question } from "./tool.ts";
 
-/** What is linted: CRLs of an issuer of end entities, CRLs of a root, and OCSP responses; DER files. */
-export type Linted = { readonly crls: readonly string[]; readonly rootCrls: readonly string[]; readonly responses: readonly string[] };
-
-/**
- * zlint and pkilint find nothing, warnings included, in what the service signs; and each finds the fault that was planted for it, in the files
- * that conformance/python/bad_crls.py wrote.
- */
-export async function statusLinters(
-  { matrix, peers }: Run,
-  { crls, rootCrls, responses }: Linted,
-  bad: (name: string) => string,
-): Promise<void> {
-  const judge = async (linter: Linter, subject: string, files: readonly string[]): Promise<void> => {
-    const findings = await linter.findings(files);
+/** zlint and pkilint find nothing, warnings included, in the CRLs of the service and in the OCSP responses that the questions got. */
+export async function statusLinters(run: Run, { url, place }: Stage, questions: readonly Question[]): Promise<void> {
+  const fetched = (paths: readonly string[]): Promise<string[]> =>
+    several(paths, 2, (path) => fetchFile(url(path), fileOf(place.directory, url(path))));
+  const crls = await fetched([crlPaths.full, ...crlPaths.shards]);
+  const rootCrls = await fetched([crlPaths.root]);
+  const signed = questions.filter(({ specimen }) => answerable(specimen)).map(({ response }) => response);
+  const responses = [...new Set(signed.filter((file) => file !== undefined))];
+  const judge = async (linter: Linter | undefined, subject: string, files: readonly string[]): Promise<void> => {
+    const findings = await linter?.findings(files);
     for (const [index, file] of files.entries()) {
-      await matrix.check({ subject, peer: linter.peer, check: `nothing in ${basename(file)}` }, async () => told(findings[index]));
+      if (linter === undefined || findings === undefined) continue;
+      await run.matrix.check({ subject, peer: linter.peer, check: `nothing in ${basename(file)}` }, async () => told(findings[index]));
     }
   };
-  const planted = async (linter: Linter, file: string, rule: string): Promise<void> => {
-    const [findings] = await linter.findings([bad(file)]);
-    await matrix.check({ subject: "negative controls", peer: linter.peer, check: `${rule} is found in ${file}.crl` }, async () =>
-      findings?.some((finding) => finding.rule === rule) ? undefined : `found: ${told(findings) ?? "nothing"}`,
-    );
-  };
-  if (peers.zlint !== undefined) {
-    // zlint reads PEM alone.
-    const inPem = (program: Linter): Linter => ({
-      ...program,
-      findings: async (files) => program.findings(await Promise.all(files.map(asPem))),
+  const linters = lintersOf(run);
+  await judge(linters.zlint, "CRLs", crls);
+  // By the rules of the CA/Browser Forum zlint takes every CRL for one of end entities, which lives ten days at most.
+  await judge(linters.zlintForPrivate, "CRLs", rootCrls);
+  await judge(linters.pkilint?.crl, "CRLs", crls);
+  await judge(linters.pkilint?.crlByBaseline, "CRLs by the Baseline Requirements", crls);
+  await judge(linters.pkilint?.rootCrl, "CRLs", rootCrls);
+  await judge(linters.pkilint?.response, "OCSP responses", responses);
+}
+
+/** Each linter finds the faults that were planted for it in the CRLs of `directory`, which conformance/python/bad_crls.py wrote. */
+export async function plantedFaults(run: Run, directory: string): Promise<void> {
+  const { zlint: byZlint, pkilint: byPkilint } = lintersOf(run);
+  const planted = [
+    { linter: byZlint, file: "reason-0.crl", rule: "e_cab_crl_has_valid_reason_code" },
+    { linter: byZlint, file: "critical-reason.crl", rule: "e_cab_crl_reason_code_not_critical" },
+    { linter: byZlint, file: "eleven-days.crl", rule: "e_crl_next_update_invalid" },
+    { linter: byPkilint?.crlByBaseline, file: "reason-0.crl", rule: "cabf.crl_prohibited_reason_code" },
+    { linter: byPkilint?.crl, file: "critical-reason.crl", rule: "pkix.crl_reason_code_extension_critical" },
+    { linter: byPkilint?.crlByBaseline, file: "eleven-days.crl", rule: "cabf.crl_invalid_validity_period" },
+  ];
+  for (const { linter, file, rule } of planted) {
+    if (linter === undefined) continue;
+    await run.matrix.check({ subject: "negative controls", peer: linter.peer, check: `${rule} is found in ${file}` }, async () => {
+      const [findings] = await linter.findings([join(directory, file)]);
+      return findings?.some((finding) => finding.rule === rule) ? undefined : `found: ${told(findings) ?? "nothing"}`;
     });
-    const linter = inPem(zlint(peers.zlint, "all"));
-    await judge(linter, "CRLs", crls);
-    // By the rules of the CA/Browser Forum it takes every CRL for one of end entities, which lives ten days at most.
-    await judge(inPem(zlint(peers.zlint, "private")), "CRLs", rootCrls);
-    await planted(linter, "reason-0", "e_cab_crl_has_valid_reason_code");
-    await planted(linter, "critical-reason", "e_cab_crl_reason_code_not_critical");
-    await planted(linter, "eleven-days", "e_crl_next_update_invalid");
   }
-  if (peers.pkilint !== undefined) {
-    const beside = (name: string): string => (peers.pkilint ?? "").replace(/[^/]+$/, name);
-    const ofCrls = (kind: "CRL" | "ARL", profile: "PKIX" | "BR"): Linter => pkilint(beside("lint_crl"), ["-t", kind, "-p", profile]);
-    await judge(ofCrls("CRL", "PKIX"), "CRLs", crls);
-    await judge(ofCrls("CRL", "BR"), "CRLs by the Baseline Requirements", crls);
-    await judge(ofCrls("ARL", "PKIX"), "CRLs", rootCrls);
-    await judge(pkilint(beside("lint_ocsp_response"), []), "OCSP responses", responses);
-    await planted(ofCrls("CRL", "BR"), "reason-0", "cabf.crl_prohibited_reason_code");
-    await planted(ofCrls("CRL", "PKIX"), "critical-reason", "pkix.crl_reason_code_extension_critical");
-    await planted(ofCrls("CRL", "BR"), "eleven-days", "cabf.crl_invalid_validity_period");
-  }
+}
+
+function lintersOf({ peers }: Run) {
+  // The programs of pkilint lie beside each other.
+  const beside = (name: string): string => (peers.pkilint ?? "").replace(/[^/]+$/, name);
+  const ofCrls = (kind: "CRL" | "ARL", profile: "PKIX" | "BR"): Linter => pkilint(beside("lint_crl"), ["-t", kind, "-p", profile]);
+  return {
+    zlint: peers.zlint === undefined ? undefined : inPem(zlint(peers.zlint, "all")),
+    zlintForPrivate: peers.zlint === undefined ? undefined : inPem(zlint(peers.zlint, "private")),
+    pkilint:
+      peers.pkilint === undefined
+        ? undefined
+        : {
+            crl: ofCrls("CRL", "PKIX"),
+            crlByBaseline: ofCrls("CRL", "BR"),
+            rootCrl: ofCrls("ARL", "PKIX"),
+            response: pkilint(beside("lint_ocsp_response")),
+          },
+  };
 }
 
 function told(findings: readonly Finding[] | undefined): string | undefined {
   if (findings === undefined) return "no report";
   const found = findings.filter(({ level }) => level !== "info").map(({ rule, level }) => `${rule} (${level})`);
   return found.length === 0 ? undefined : found.join(", ");
+}
+
+/** zlint reads PEM alone. */
+function inPem(linter: Linter): Linter {
+  return { ...linter, findings: async (files) => linter.findings(await Promise.all(files.map(asPem))) };
 }
 
 async function asPem(file: string): Promise<string> {

@@ -1,19 +1,23 @@
-import { readFile } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { outputOf } from "../execute.ts";
-import type { Matrix } from "../matrix.ts";
-import { libraries } from "./install.ts";
+import type { Matrix, Run } from "../matrix.ts";
 import { checkout } from "../service.ts";
+import { fetchFile } from "./evidence.ts";
+import { libraries } from "./install.ts";
+import { wrongBehind } from "./live-urls.ts";
 import type { ToolName, Verdict } from "./method.ts";
-import type { Relay } from "./relay.ts";
+import { crlPaths, inCondition, type Stage } from "./stage.ts";
+import { plantedFaults } from "./status-linters.ts";
+import { profiles } from "./stock.ts";
 import type { Stranger } from "./stranger.ts";
 import type { Question, Specimen, Tool } from "./tool.ts";
 
 /** What stands at a URL in place of what belongs there, and what each tool makes of a certificate that is good by the right one. */
-export type Control = { readonly name: string; readonly verdicts: Readonly<Record<ToolName, Verdict>> };
+export type Control = { readonly name: string; readonly verdicts: Readonly<Record<ToolName, Verdict | undefined>> };
 
 /** Another shard of the same issuer under the URL of a certificate's shard. */
-export const wrongShard: Control = {
+const wrongShard: Control = {
   name: "the CRL of another shard",
   verdicts: {
     openssl: "undetermined",
@@ -83,37 +87,65 @@ const strangersCrls: Readonly<Record<string, Control>> = {
   },
 };
 
-/** Puts the stranger's CRLs behind the URLs of `specimen`, one after the other, and asks every tool. */
-export async function judgeStrangersCrls(
-  matrix: Matrix,
-  { tools, relay, specimen, directory }: { tools: readonly Tool[]; relay: Relay; specimen: Specimen; directory: string },
-): Promise<void> {
-  const path = new URL(specimen.crlUrl).pathname;
-  const rootCrl = join(directory, "root.crl");
+/**
+ * What the tools, the inspection of live URLs and the linters make of CRLs that are not what they should be. Afterwards a stranger's CRLs stand behind
+ * the URLs.
+ */
+export async function crlControls({ matrix, peers }: Run, stage: Stage, tools: readonly Tool[]): Promise<void> {
+  await withAnotherShard(stage, async (specimen) => {
+    await matrix.check({ subject: "negative controls", peer: "chancery", check: `XC-22 finds ${wrongShard.name}` }, async () => {
+      const wrong = await wrongBehind({ file: specimen.certificate, profile: profiles.shard }, stage.place);
+      return wrong.some((one) => one.includes("issuingDistributionPoint")) ? undefined : `found: ${wrong.join("; ") || "nothing"}`;
+    });
+    const crl = await fetchFile(specimen.crlUrl, join(stage.place.directory, "another-shard.crl"));
+    const rootCrl = await fetchFile(stage.url(crlPaths.root), join(stage.place.directory, "above.crl"));
+    await judgeControl(matrix, wrongShard, { tools, question: { method: "shard CRL", specimen, crl, rootCrl, response: undefined } });
+  });
+  const directory = join(stage.place.directory, "stranger");
+  await writeStrangersCrls(directory, stage.stranger);
+  const specimen = inCondition(stage, "full", "another issuer's");
+  stage.relay.serve(crlPaths.root, await readFile(join(directory, "root.crl")));
   for (const [name, control] of Object.entries(strangersCrls)) {
     const crl = join(directory, `${name}.crl`);
-    relay.serve(path, await readFile(crl));
-    await judgeControl(matrix, control, { tools, questions: [{ method: "full CRL", specimen, crl, rootCrl, response: undefined }] });
+    stage.relay.serve(new URL(specimen.crlUrl).pathname, await readFile(crl));
+    const rootCrl = join(directory, "root.crl");
+    await judgeControl(matrix, control, { tools, question: { method: "full CRL", specimen, crl, rootCrl, response: undefined } });
   }
+  await plantedFaults({ matrix, peers }, directory);
 }
 
-/** Holds what each tool of the control makes of the question against what it must. */
+/** Holds what each tool makes of the question against what it must; one for which the control has no verdict cannot be asked. */
 export async function judgeControl(
   matrix: Matrix,
   { name, verdicts }: Control,
-  { tools, questions }: { tools: readonly Tool[]; questions: readonly Question[] },
+  { tools, question }: { tools: readonly Tool[]; question: Question },
 ): Promise<void> {
   for (const tool of tools) {
     const expected = verdicts[tool.name];
+    if (expected === undefined) continue;
     await matrix.check({ subject: "negative controls", peer: tool.name, check: name }, async () => {
-      const [answer] = await tool.answers(questions);
+      const [answer] = await tool.answers([question]);
       return answer?.verdict === expected ? undefined : `${answer?.verdict}, expected ${expected}: ${answer?.words}`;
     });
   }
 }
 
-/** Writes the stranger's CRLs into `directory`. */
-export async function writeStrangersCrls(directory: string, { root, issuer, issuerKey }: Stranger): Promise<void> {
+/** While `act` runs, the CRL of another shard stands under the URL that a good certificate names. */
+async function withAnotherShard(stage: Stage, act: (specimen: Specimen) => Promise<void>): Promise<void> {
+  const specimen = inCondition(stage, "shard", "good");
+  const path = new URL(specimen.crlUrl).pathname;
+  const other = crlPaths.shards.find((one) => one !== path);
+  if (other === undefined) throw new Error("there is one shard alone");
+  stage.relay.serve(path, other);
+  try {
+    await act(specimen);
+  } finally {
+    stage.relay.serve(path, path);
+  }
+}
+
+async function writeStrangersCrls(directory: string, { root, issuer, issuerKey }: Stranger): Promise<void> {
+  await mkdir(directory);
   const program = join(checkout, "conformance/python/bad_crls.py");
   await outputOf(join(libraries.pyhanko, "bin/python"), [program, directory, issuer, issuerKey, root, `${root}.key`]);
 }
