@@ -54,7 +54,7 @@ export async function ocspGround(): Promise<OcspGround> {
     const away: OcspInstance["away"] = { database: undefined };
     const store = stores.use(await openDatabase({ url: ground.databaseUrl, poolSize: 2 }, { events }));
     let signatures = 0;
-    const hsm = withSign(service.ca.hsm, async (sign) => {
+    const hsm = aroundAnswers(service.ca.hsm, async (sign) => {
       signatures += 1;
       await on.sign?.();
       const signature = await sign();
@@ -82,7 +82,7 @@ export async function ocspGround(): Promise<OcspGround> {
 }
 
 /** The token, with something around each signature of an answer. */
-function withSign(hsm: Hsm, around: (sign: () => ReturnType<Hsm["sign"]>) => ReturnType<Hsm["sign"]>): Hsm {
+export function aroundAnswers(hsm: Hsm, around: (sign: () => ReturnType<Hsm["sign"]>) => ReturnType<Hsm["sign"]>): Hsm {
   return new Proxy(hsm, {
     get(target, property) {
       const value: unknown = Reflect.get(target, property, target);
