@@ -3,11 +3,11 @@ import { join } from "node:path";
 import type { Run } from "./matrix.ts";
 import { zlint } from "./peer/linter.ts";
 
-/** What `expected.json` says of a bad certificate: the rule that refuses it, and whether that is a rule of zlint's. */
+/** What `expected.json` says of a bad certificate or CRL: the rule that refuses it, and whether that is a rule of zlint's. */
 type Expectation = { readonly rule: string; readonly zlint: boolean };
 
 /**
- * A rule of ours that has zlint's name means what zlint means by it: zlint reports that rule for each bad certificate in `directory`, and reports
+ * A rule of ours that has zlint's name means what zlint means by it: zlint reports that rule for each bad file in `directory`, and reports
  * none of these rules, and nothing at error level, for the good ones beside them.
  */
 export async function lintVectors({ matrix, peers }: Run, directory: string): Promise<void> {

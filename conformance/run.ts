@@ -101,6 +101,7 @@ async function certificates(run: Run, directory: string): Promise<void> {
   await verifiers(run, specimens, join(directory, "controls"));
   await linters(run, specimens, join(directory, "controls"));
   await lintVectors(run, join(checkout, "test/vectors/lint"));
+  await lintVectors(run, join(checkout, "test/vectors/lint-crl"));
   await webServer(run, service, directory);
   await newcomer(run, directory);
 }

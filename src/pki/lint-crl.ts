@@ -1,0 +1,85 @@
+import { Fault } from "../fault.ts";
+import { certListReader, type CertListField } from "./cert-list.ts";
+import type { CrlIssuer } from "./crl.ts";
+import { crlFieldRules } from "./lint-crl-fields.ts";
+import { crlEntryRules, entryWitness, type EntryRuleName } from "./lint-crl-entries.ts";
+import type { Finding } from "./lint.ts";
+import type { DerValue } from "./der.ts";
+
+/** What the CRL was meant to be. Rules that need a member which is not given do not apply. */
+export type CrlLintContext = {
+  readonly issuer?: CrlIssuer;
+  /** The slot it is for: the URI of its shard, or undefined for the full CRL. */
+  readonly slot?: { readonly distributionPoint: string | undefined };
+  /** Number of the CRL that is published there. */
+  readonly publishedNumber?: bigint;
+  /** Whether it lists certificates of authorities: those have a reason always, and a CRL that may be older. @see BR 7.2.2, 4.9.7 */
+  readonly listsAuthorities?: boolean;
+};
+
+/** One rule: under zlint's name where zlint has it, else with the prefix `chancery_`. */
+export type CrlRule = {
+  readonly name: string;
+  readonly severity: "e" | "w" | "n";
+  readonly citation: string;
+  /** What is wrong, as a sentence with the offending value; undefined when the rule holds or does not apply. May throw Fault `malformed`. */
+  readonly check: (subject: CrlLintSubject) => string | undefined;
+};
+
+/** A TBSCertList as the rules see it, when its entries have gone by. */
+export type CrlLintSubject = {
+  readonly context: CrlLintContext;
+  readonly fields: ReadonlyMap<CertListField, DerValue>;
+  /** What was found in entries: the first of each kind, as a sentence. */
+  readonly entries: ReadonlyMap<EntryRuleName, string>;
+};
+
+/** Every rule, in the order in which findings are told. */
+export const crlRules: readonly CrlRule[] = [...crlFieldRules, ...crlEntryRules];
+
+/** Takes the octets of a TBSCertList, part by part. */
+export type CrlLinter = {
+  push(part: Uint8Array): void;
+  /** What is wrong with the whole: any finding, whatever its severity, stops the signature. */
+  end(): Finding[];
+};
+
+/**
+ * The linter of a TBSCertList that comes in parts, as it goes to be signed, with memory for one part. Never throws for any bytes.
+ * @see RFC 5280 §5
+ */
+export function crlLinter(context: CrlLintContext): CrlLinter {
+  const fields = new Map<CertListField, DerValue>();
+  const witness = entryWitness(fields, context);
+  const reader = certListReader("TBSCertList", { field: (name, value) => fields.set(name, value), ...witness.visitor });
+  let malformed: string | undefined;
+  const read = (act: () => void): void => {
+    // After the first fault nothing more can be read.
+    malformed ??= unlessMalformed(() => {
+      act();
+      return undefined;
+    });
+  };
+  return {
+    push: (part) => read(() => reader.push(part)),
+    end() {
+      read(() => reader.end());
+      if (malformed !== undefined) return [{ rule: "chancery_crl_malformed", severity: "e", detail: malformed, citation: "RFC 5280 §5.1" }];
+      const subject = { context, fields, entries: witness.found };
+      return crlRules.flatMap(({ name, severity, citation, check }) => {
+        // A check that cannot read what it judges has found something.
+        const detail = unlessMalformed(() => check(subject));
+        return detail === undefined ? [] : [{ rule: name, severity, detail, citation }];
+      });
+    },
+  };
+}
+
+function unlessMalformed(act: () => string | undefined): string | undefined {
+  try {
+    return act();
+  } catch (error) {
+    if (error instanceof Fault && error.code === "malformed") return error.detail;
+    throw error;
+  }
+}
