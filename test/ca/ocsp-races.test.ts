@@ -106,6 +106,37 @@ async function keptGood() {
   return { serial, kept };
 }
 
+describe("beyond its budget of answers of its own (XO-15, RFC 9919 §3.2.1)", () => {
+  test("a client gets the answer that everybody gets, without its nonce; others are not held up by it", async () => {
+    const scarce = await ground.instance({ perSecond: 0.1, atOnce: 256 });
+    const serial = await ground.issued();
+    const plain = await scarce.answer(await ground.request(serial));
+    const [first, second] = [await ground.requestWithNonce(serial), await ground.requestWithNonce(serial)];
+    expect((await scarce.answer(first, "192.0.2.1")).kept).toBeUndefined();
+    expect(await scarce.answer(second, "192.0.2.1")).toEqual(plain);
+    expect((await scarce.answer(second, "192.0.2.2")).kept).toBeUndefined();
+  });
+
+  test("nobody answers it for several certificates: it is told to try later", async () => {
+    const none = await ground.instance({ perSecond: 0, atOnce: 256 });
+    const request = await ground.request(await ground.issued(), await ground.issued());
+    await expect(none.answer(request)).rejects.toMatchObject({ code: "busy" });
+  });
+
+  test("of those who ask at once no more are served than may be under way", async () => {
+    const narrow = await ground.instance({ perSecond: 1_000, atOnce: 2 });
+    const serial = await ground.issued();
+    const plain = await narrow.answer(await ground.request(serial));
+    const held = Promise.withResolvers<void>();
+    narrow.on.sign = () => held.promise;
+    const requests = await Promise.all([1, 2, 3].map(() => ground.requestWithNonce(serial)));
+    const answers = requests.map((request) => narrow.answer(request));
+    expect(await answers[2]).toEqual(plain);
+    held.resolve();
+    expect((await Promise.all(answers.slice(0, 2))).map(({ kept }) => kept)).toEqual([undefined, undefined]);
+  });
+});
+
 describe("the feed", () => {
   test("passes over no transaction that ends late (XO-21)", async () => {
     const { serial, kept } = await keptGood();
@@ -140,7 +171,7 @@ describe("the feed", () => {
     await ground.chancery.service.ca.database.read(
       (sql) => sql`
         insert into revocation (authority, serial, revoked_at, reason, not_after)
-        select 'issuing-1', decode(lpad(to_hex(n), 32, '0'), 'hex'), date_trunc('second', now()), 4, now() from generate_series(1, 10000) n`,
+        select 'issuing-1', decode('40' || lpad(to_hex(n), 30, '0'), 'hex'), date_trunc('second', now()), 4, now() from generate_series(1, 10000) n`,
     );
     await ground.revoke(revoked.serial);
     await instance.ocsp.feed.poll();

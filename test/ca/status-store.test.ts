@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { readStatuses, type SerialOf } from "../../src/ca/status-store.ts";
+import { readStatusChanges, readStatuses, type SerialOf } from "../../src/ca/status-store.ts";
 import { issuedSerial } from "../support/ocsp.ts";
 import { startService, type TestService } from "../support/service.ts";
 
@@ -48,4 +48,12 @@ test("every serial number of one authority is unknown under another, whichever i
   const [own, sibling] = await Promise.all([all, elsewhere].map((serials) => ca.database.read((sql) => readStatuses(sql, serials))));
   expect(new Set(own?.map(({ status }) => status))).toEqual(new Set(["good"]));
   expect(new Set(sibling?.map(({ status }) => status))).toEqual(new Set(["unknown"]));
+});
+
+test("of a database that is older than the snapshot it is told so: it was restored (XO-21)", async () => {
+  const { ca } = chancery.service;
+  const changes = await ca.database.read((sql) => readStatusChanges(sql, { since: "999999999:999999999:", limit: 10 }));
+  expect(changes).toMatchObject({ rewound: true, changed: [] });
+  const next = await ca.database.read((sql) => readStatusChanges(sql, { since: changes.snapshot, limit: 10 }));
+  expect(next).toMatchObject({ rewound: false, changed: [] });
 });
