@@ -22,6 +22,7 @@ import {
 import { newcomer } from "./newcomer.ts";
 import { findPeers } from "./peers.ts";
 import { published } from "./published.ts";
+import { untoldOfRevocation } from "./revocation/document.ts";
 import { revocation } from "./revocation/run.ts";
 import { checkout, endOnSignals, startService } from "./service.ts";
 import { verifiers } from "./verifiers.ts";
@@ -87,7 +88,12 @@ async function judges(
   const run: Run = { matrix, peers };
   if (choice.parts.includes("certificates")) await certificates(run, directory);
   if (!choice.parts.includes("revocation")) return peers.versions;
-  return { ...peers.versions, ...(await revocation(run, { directory: join(directory, "revocation"), tell })) };
+  const versions = await revocation(run, { directory: join(directory, "revocation"), tell });
+  const markdown = await readFile(join(checkout, "docs/CONFORMANCE.md"), "utf8");
+  await matrix.check({ subject: "revocation", peer: "chancery", check: "docs/CONFORMANCE.md says what was seen" }, async () =>
+    untoldOfRevocation(markdown, { versions, outcomes: matrix.outcomes }),
+  );
+  return { ...peers.versions, ...versions };
 }
 
 /** Certificates before verifiers, linters and a web server, and the README before somebody new. */

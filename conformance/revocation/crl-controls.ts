@@ -14,7 +14,12 @@ import type { Stranger } from "./stranger.ts";
 import type { Question, Specimen, Tool } from "./tool.ts";
 
 /** What stands at a URL in place of what belongs there, and what each tool makes of a certificate that is good by the right one. */
-export type Control = { readonly name: string; readonly verdicts: Readonly<Record<ToolName, Verdict | undefined>> };
+export type Control = {
+  readonly name: string;
+  readonly verdicts: Readonly<Record<ToolName, Verdict | undefined>>;
+  /** What a tool must have said, where the verdict alone would not show that it saw what is wrong. */
+  readonly words?: Partial<Readonly<Record<ToolName, string>>>;
+};
 
 /** Another shard of the same issuer under the URL of a certificate's shard. */
 const wrongShard: Control = {
@@ -33,6 +38,8 @@ const wrongShard: Control = {
     pyhanko: "undetermined",
     "nginx+curl": "undetermined",
   },
+  // X509_V_ERR_DIFFERENT_CRL_SCOPE
+  words: { openssl: "error 44 at", "nginx+curl": "different CRL scope" },
 };
 
 const everybodyAccepts: Readonly<Record<ToolName, Verdict>> = {
@@ -117,7 +124,7 @@ export async function crlControls({ matrix, peers }: Run, stage: Stage, tools: r
 /** Holds what each tool makes of the question against what it must; one for which the control has no verdict cannot be asked. */
 export async function judgeControl(
   matrix: Matrix,
-  { name, verdicts }: Control,
+  { name, verdicts, words }: Control,
   { tools, question }: { tools: readonly Tool[]; question: Question },
 ): Promise<void> {
   for (const tool of tools) {
@@ -125,7 +132,9 @@ export async function judgeControl(
     if (expected === undefined) continue;
     await matrix.check({ subject: "negative controls", peer: tool.name, check: name }, async () => {
       const [answer] = await tool.answers([question]);
-      return answer?.verdict === expected ? undefined : `${answer?.verdict}, expected ${expected}: ${answer?.words}`;
+      if (answer?.verdict !== expected) return `${answer?.verdict}, expected ${expected}: ${answer?.words}`;
+      const wanted = words?.[tool.name];
+      return wanted === undefined || answer.words.includes(wanted) ? undefined : `it does not say "${wanted}": ${answer.words}`;
     });
   }
 }
