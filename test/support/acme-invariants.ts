@@ -40,7 +40,7 @@ export async function brokenAcmeInvariants(sql: Sql): Promise<string[]> {
   const authorizations = await sql<{ id: string; status: string; met: number }[]>`
     select a.id, a.status, (count(*) filter (where c.status = 'valid' and c.validated_at is not null))::integer as met
     from acme_authorization a join acme_challenge c on c.authorization_id = a.id group by a.id
-    having (a.status = 'valid') <> (count(*) filter (where c.status = 'valid' and c.validated_at is not null) = 1) and a.status <> 'deactivated'`;
+    having (a.status = 'valid') <> (count(*) filter (where c.status = 'valid' and c.validated_at is not null) = 1) and a.status not in ('deactivated', 'revoked')`;
   for (const { id, status, met } of authorizations) broken.push(`the authorization ${id} is ${status} with ${met} valid challenges`);
   return broken;
 }
