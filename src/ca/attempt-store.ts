@@ -68,8 +68,7 @@ export async function recordIntents(sql: Sql, rows: readonly IntentRow[], guard:
   return result.count;
 }
 
-const mayBegin = (sql: Sql, guard: Guard) =>
-  sql`not exists (select from reserved_key r where r.spki_sha256 = u.spki_sha256 and u.principal <> 'system') and ${guard(sql)}`;
+const mayBegin = (sql: Sql, guard: Guard) => sql`(u.principal = 'system' or not key_is_reserved(u.spki_sha256)) and ${guard(sql)}`;
 
 /** Whether the attempt could be recorded now, as far as its key and the guard go; what its caller proved itself with may not be known any more. */
 export async function holdsStill(

@@ -2,7 +2,8 @@ import type { Sql } from "../database/connection.ts";
 import type { Tx } from "../database/connect.ts";
 
 /**
- * Keeps a key out of certificates from now on because it is an account's, in the transaction that gives it to the account.
+ * Keeps a key out of certificates from now on because it is an account's, in the transaction that gives it to the account. Until that ends,
+ * whoever would certify the key waits, and then is refused.
  * @param key.spki DER SubjectPublicKeyInfo, with its SHA-256, 32 octets.
  * @returns false when the key is reserved for something else, or stands in a certificate or in what is being signed: the transaction must
  *   then be undone (RFC 8555 §11.1).
@@ -13,9 +14,10 @@ export async function reserveAccountKey(
   reservedAt: Date,
 ): Promise<boolean> {
   const made = await sql`
-    insert into reserved_key (spki_sha256, kind, reserved_at) values (${spkiSha256}, 'account', ${reservedAt.toISOString()})
+    with locked as materialized (select lock_key(${spkiSha256}::bytea))
+    insert into reserved_key (spki_sha256, kind, reserved_at) select ${spkiSha256}::bytea, 'account', ${reservedAt.toISOString()}::timestamptz from locked
     on conflict do nothing`;
-  // Statements of their own: they see what the insertion waited for.
+  // Statements of their own: they see what the lock and the insertion waited for, an intent for this key among it.
   if (made.count === 0) return (await readKind(sql, spkiSha256)) === "account";
   const [row] = await sql<{ certified: boolean }[]>`
     select exists (select from certificate where spki_sha256 = ${spkiSha256}) or exists (

@@ -4,8 +4,10 @@ import type { Account } from "../../src/acme/account.ts";
 import { changeKey } from "../../src/acme/change-key.ts";
 import { finalize } from "../../src/acme/finalize.ts";
 import { revokeCertificate, type Revoker } from "../../src/acme/revoke-certificate.ts";
+import { type IntentRow, recordIntents } from "../../src/ca/attempt-store.ts";
 import { readStoredCertificate, type StoredCertificate } from "../../src/ca/certificates.ts";
 import { issue, type IssueRequest } from "../../src/ca/issue.ts";
+import { reserveAccountKey } from "../../src/ca/reserved-key-store.ts";
 import { revokeBlocked } from "../../src/ca/revoke.ts";
 import { parseCsr } from "../../src/pki/csr.ts";
 import { certificateKeys, certificateRequest, type SigningKey, signingKey } from "../support/acme-client.ts";
@@ -288,6 +290,28 @@ describe("keyCompromise", () => {
   });
 });
 
+/** Sessions of this database that wait for the lock of a key. */
+const waiting = async () => {
+  const rows = await world.acme.database.read(
+    (sql) => sql`select from pg_locks l join pg_database d on d.oid = l.database
+      where d.datname = current_database() and l.locktype = 'advisory' and not l.granted`,
+  );
+  return rows.length;
+};
+/** Has the key reserved for an account, and its transaction wait before it is committed until `end` is called. */
+async function reserving(keys: webcrypto.CryptoKeyPair): Promise<{ reserved: Promise<boolean>; end: () => void }> {
+  const { spki, spkiSha256 } = accountKey(asAccountKey(keys));
+  const [held, holding] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const reserved = world.second.database.transact(async (tx) => {
+    const done = await reserveAccountKey(tx, { spki, spkiSha256: Buffer.from(spkiSha256, "hex") }, world.acme.clock.now());
+    holding.resolve();
+    await held.promise;
+    return done;
+  });
+  await holding.promise;
+  return { reserved, end: held.resolve };
+}
+
 describe("a key is an account's or a certificate's (AF-9, RFC 8555 §11.1)", () => {
   test("the key of an account, and one that it had, is in no certificate", async () => {
     const { acme, directories } = world;
@@ -333,14 +357,66 @@ describe("a key is an account's or a certificate's (AF-9, RFC 8555 §11.1)", () 
     await expect(issuing).resolves.toMatchObject({ repeated: false });
   });
 
-  test("and of both at once whoever comes too late is told so: 30 rounds", async () => {
+  test("an intent waits for an account that is taking its key, and is refused", async () => {
+    const keys = await certificateKeys();
+    const { reserved, end } = await reserving(keys);
+    const issuing = Promise.allSettled([finalized(keys)]);
+    try {
+      await expect.poll(waiting).toBe(1);
+    } finally {
+      end();
+    }
+    expect(await reserved).toBe(true);
+    expect((await issuing)[0]).toMatchObject({ status: "rejected", reason: fault("badCSR") });
+  });
+
+  test("an account waits for an intent that is being recorded for its key, and is refused", async () => {
+    const keys = await certificateKeys();
+    const [held, holding] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const { ca } = world.acme;
+    const recordIntent = async (row: IntentRow) =>
+      await world.second.database.transact(async ({ sql }) => {
+        const recorded = await recordIntents(sql, [row], ca.guard);
+        holding.resolve();
+        await held.promise;
+        return recorded === 1 ? ("recorded" as const) : ("conflict" as const);
+      });
+    const issuing = issue({ ...ca, recordIntent }, await restRequest(keys));
+    await holding.promise;
+    const registering = Promise.allSettled([asked(world.acme, world.directories.open, asAccountKey(keys))]);
+    try {
+      await expect.poll(waiting).toBe(1);
+    } finally {
+      held.resolve();
+    }
+    expect((await registering)[0]).toMatchObject({ status: "rejected", reason: fault("badPublicKey") });
+    await expect(issuing).resolves.toMatchObject({ repeated: false });
+  });
+
+  test("and of both at once one has it, the other is told so: 30 rounds", async () => {
     const { second, directories } = world;
     for (let round = 0; round < 30; round++) {
       const keys = await certificateKeys();
       const [certificate, made] = await Promise.allSettled([finalized(keys), asked(second, directories.open, asAccountKey(keys))]);
-      expect([certificate.status, made.status]).toContain("fulfilled");
+      expect([certificate.status, made.status].toSorted()).toEqual(["fulfilled", "rejected"]);
       if (certificate.status === "rejected") expect(certificate.reason).toEqual(fault("badCSR"));
       if (made.status === "rejected") expect(made.reason).toEqual(fault("badPublicKey"));
     }
+  });
+
+  // The database of this file is of no more use after this.
+  test("without the lock of the key both have it: the tests above would see it", async () => {
+    await world.acme.database.read(
+      (sql) => sql`create or replace function key_is_reserved(key bytea) returns boolean language sql volatile as
+        'select exists (select from reserved_key where spki_sha256 = key)'`,
+    );
+    const keys = await certificateKeys();
+    const { reserved, end } = await reserving(keys);
+    try {
+      expect(await finalized(keys)).toMatchObject({ status: "valid" });
+    } finally {
+      end();
+    }
+    expect(await reserved).toBe(true);
   });
 });
