@@ -2,16 +2,19 @@ import type { Overrides } from "../../src/world.ts";
 import type { Database, Tx } from "../../src/database/connect.ts";
 import type { Hsm } from "../../src/ports/hsm.ts";
 
-/** Writes of the ways of a certificate and of a CRL. */
+/** Writes of the ways of a certificate, of a CRL, and of a revocation of many certificates. */
 const statements = {
-  intent: /insert into issuance/,
+  intent: /insert into issuance \(/,
   certificate: /insert into certificate \(.*from unnest/s,
-  close: /insert into revocation/,
+  close: /with closed as/,
   lease: /update crl_slot s set lease_owner/,
   publication: /insert into crl_publication/,
   snapshot: /select pg_current_snapshot/,
   part: /insert into crl_part/,
   publish: /update crl_slot set publication/,
+  campaign: /insert into revocation_campaign/,
+  batch: /insert into revocation \(.*from u join/s,
+  progress: /update revocation_campaign set revoked/,
 } as const;
 
 const steps = Object.keys(statements).filter((name): name is keyof typeof statements => name in statements);
@@ -46,6 +49,9 @@ export const crlPoints: readonly Point[] = [
   "publish:before",
   "publish:after",
 ];
+
+/** Every point on the way of a revocation of many; a batch and the progress it makes are one transaction. */
+export const revocationPoints: readonly Point[] = ["campaign:before", "campaign:after", "batch:before", "progress:before", "batch:after"];
 
 /** Overrides of `build` that call `reach` at each point: it may throw, wait, or end the process. */
 export function failpoints(reach: (point: Point) => void | Promise<void>): Required<Pick<Overrides, "hsm" | "database">> {
