@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { adminTokenFile, writeAdminToken } from "./admin-token.ts";
 import type { Authority } from "./ca/authority.ts";
 import { type CeremonyPlan, holdCeremony } from "./ca/ceremony.ts";
-import { generateResponderKey, listMissingResponderKeys } from "./ca/ocsp-responder.ts";
+import { generateResponderKey, listMissingResponderKeys } from "./ca/responder-key.ts";
 import { openAuthorities } from "./ca/open-authorities.ts";
 import type { Config } from "./config.ts";
 import { replaceFile } from "./durable-file.ts";

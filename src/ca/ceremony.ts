@@ -13,7 +13,7 @@ import { authorityUrls, type SigningAuthority } from "./authority.ts";
 import { type CaWorld, openCa } from "./ca.ts";
 import type { IssuedCertificate } from "./certificates.ts";
 import { issueFrom } from "./issue.ts";
-import { generateResponderKey } from "./ocsp-responder.ts";
+import { generateResponderKey } from "./responder-key.ts";
 import { openAuthorities } from "./open-authorities.ts";
 import { listRootsWithoutCrl, publishRootCrl } from "./root-crl.ts";
 import { recordAuthority } from "./store.ts";

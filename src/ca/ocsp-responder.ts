@@ -1,7 +1,4 @@
 import { hash } from "node:crypto";
-import { generateKeyPair } from "../custody/generate.ts";
-import type { Custody } from "../custody/key-pair.ts";
-import { readKeyPair } from "../custody/store.ts";
 import { Fault } from "../fault.ts";
 import { type VerificationKey, verificationKey } from "../pki/algorithm.ts";
 import { keyHash, keyIdentifier, parseCertificate } from "../pki/certificate.ts";
@@ -12,6 +9,7 @@ import type { KeyReference } from "../ports/hsm.ts";
 import type { Authority } from "./authority.ts";
 import type { Ca } from "./ca.ts";
 import { issueFrom } from "./issue.ts";
+import { readResponderKey } from "./responder-key.ts";
 import { readResponderRecord } from "./responder-store.ts";
 
 /** Who signs the answers for one authority: a key of its own in the authority's token, under a certificate of the authority's. */
@@ -42,27 +40,6 @@ export type ResponderCertificate = {
 const profile = "ocsp-responder";
 const principal = { id: "system", namespace: "/" };
 
-/** Name of the key that an authority's answers are signed with. */
-function keyName(slug: string): string {
-  return `ocsp-${slug}`;
-}
-
-/** Makes the key of an authority's responder in the authority's token, once. It is P-256 under every authority: no other signs as fast. */
-export async function generateResponderKey(custody: Custody, slug: string): Promise<void> {
-  const request = { name: keyName(slug), algorithm: "P-256", purposes: ["ocsp", "binding"] } as const;
-  await generateKeyPair(custody, { ...request, namespace: principal.namespace, principal: principal.id });
-}
-
-/** Slugs of the issuing authorities whose responder has no key yet: made by a ceremony of a release without OCSP. */
-export async function listMissingResponderKeys({ database, authorities }: Pick<Ca, "database" | "authorities">): Promise<string[]> {
-  const issuing = [...authorities.values()].filter(({ kind }) => kind === "issuing");
-  return await database.transact(async (tx) => {
-    const missing: string[] = [];
-    for (const { slug } of issuing) if (!(await readKeyPair(tx, keyName(slug)))) missing.push(slug);
-    return missing;
-  });
-}
-
 /**
  * The responders of the issuing authorities by slug, each with the certificate that is recorded for it, if there is one. Roots have none:
  * no certificate of theirs names a place to ask.
@@ -71,20 +48,23 @@ export async function listMissingResponderKeys({ database, authorities }: Pick<C
 export async function readResponders(ca: Ca): Promise<Map<string, Responder>> {
   const responders = new Map<string, Responder>();
   for (const authority of ca.authorities.values()) {
-    if (authority.kind !== "issuing") continue;
-    const pair = await ca.database.transact((tx) => readKeyPair(tx, keyName(authority.slug)));
-    if (!pair) throw new Fault("refusedToStart", `the key of the OCSP responder of ${authority.slug} was never made`);
-    const bare: Responder = {
-      authority,
-      key: pair.reference,
-      verificationKey: verificationKey(pair.spki),
-      keyHash: keyIdentifier(pair.spki),
-      issuer: { sha1: issuerHashes("sha1", authority), sha256: issuerHashes("sha256", authority) },
-      certificate: undefined,
-    };
-    responders.set(authority.slug, { ...bare, certificate: (await standingCertificate(ca, bare)).certificate });
+    if (authority.kind === "issuing") responders.set(authority.slug, await readResponder(ca, authority));
   }
   return responders;
+}
+
+async function readResponder(ca: Ca, authority: Authority): Promise<Responder> {
+  const pair = await readResponderKey(ca.database, authority.slug);
+  if (!pair) throw new Fault("refusedToStart", `the key of the OCSP responder of ${authority.slug} was never made`);
+  const bare: Responder = {
+    authority,
+    key: pair.reference,
+    verificationKey: verificationKey(pair.spki),
+    keyHash: keyIdentifier(pair.spki),
+    issuer: { sha1: issuerHashes("sha1", authority), sha256: issuerHashes("sha256", authority) },
+    certificate: undefined,
+  };
+  return { ...bare, certificate: (await standingCertificate(ca, bare)).certificate };
 }
 
 function issuerHashes(algorithm: "sha1" | "sha256", { issuer }: Authority): IssuerHashes {
@@ -100,13 +80,15 @@ export function isOfAuthority({ issuer }: Responder, { hashAlgorithm, issuerName
 
 /**
  * The responder with a certificate in the first half of its life: the one that is recorded, whichever instance asked for it, else a new one
- * under the same key. Durable on return.
+ * under the same key, or under the key that was made since in place of a compromised one. Durable on return.
  * @throws Fault `hsmUnavailable`, `databaseUnavailable`, `busy`: to be repeated; the certificate that it had is good meanwhile
  * @throws Fault `lifetimeOutOfRange` when the authority ends too soon for another
  */
 export async function renewResponder(ca: Ca, responder: Responder): Promise<Responder> {
   const { certificate, ended, compromised } = await standingCertificate(ca, responder);
   if (compromised) {
+    const newest = await readResponder(ca, responder.authority);
+    if (newest.key.ckaId !== responder.key.ckaId) return await renewResponder(ca, newest);
     ca.events.tell("error", "responder.compromised", { authority: responder.authority.slug });
     return { ...responder, certificate: undefined };
   }

@@ -63,7 +63,7 @@ export async function renewResponders(ca: Ca, { responders, cache }: Pick<Ocsp, 
       const renewed = await renewResponder(ca, responder);
       responders.set(slug, renewed);
       // Whoever holds the key could have signed what is kept.
-      if (responder.certificate && !renewed.certificate) cache.dropAuthority(slug);
+      if (responder.certificate && (!renewed.certificate || renewed.key.ckaId !== responder.key.ckaId)) cache.dropAuthority(slug);
     } catch (cause) {
       failures.push(cause);
     }

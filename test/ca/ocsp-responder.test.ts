@@ -4,10 +4,12 @@ import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { build } from "../../src/app.ts";
 import { renewResponders, responderProblem } from "../../src/ca/ocsp.ts";
+import { generateResponderKey } from "../../src/ca/responder-key.ts";
 import { loadConfig } from "../../src/config.ts";
 import { openDatabase } from "../../src/database/connect.ts";
 import { evaluationPlan, initialise } from "../../src/initialise.ts";
 import { encodePem } from "../../src/pki/pem.ts";
+import { openToken } from "../../src/world.ts";
 import { fleetGround } from "../support/acme-fleet.ts";
 import { recordedEvents } from "../support/events.ts";
 import { issuedSerial, opensslOcspRequest, opensslOcspVerdict, postOcsp } from "../support/ocsp.ts";
@@ -153,6 +155,32 @@ describe("a responder's certificate", () => {
     expect(instance.events.told.map(({ event }) => event)).toContain("responder.compromised");
     // No later instance takes it up either.
     expect(responderProblem((await ground.instance()).ocsp)).toBe("the responder of issuing-1 has no certificate");
+  });
+
+  test("whose key is compromised is replaced by one under a new key, which `init` makes, also in an instance that is running", async () => {
+    const serial = await ground.issued();
+    const request = await ground.request(serial);
+    const old = certificateOf(instance);
+    await instance.answer(request);
+    await ground.revoke(old.serial, 1);
+    const { service } = ground.chancery;
+    const hsm = await openToken({ config: service.config, events: recordedEvents() }, "issuing, administration");
+    try {
+      await generateResponderKey({ ...service.ca, hsm }, "issuing-1");
+      await generateResponderKey({ ...service.ca, hsm }, "issuing-1");
+    } finally {
+      await hsm[Symbol.asyncDispose]();
+    }
+    await renew(instance);
+    const fresh = certificateOf(instance);
+    expect(new X509Certificate(fresh.der).publicKey.equals(new X509Certificate(old.der).publicKey)).toBe(false);
+    const { response } = await instance.answer(request);
+    expect(Buffer.from(response).includes(Buffer.from(fresh.der))).toBe(true);
+    expect(await ground.verdict({ response }, serial)).toMatchObject({ verified: true, statuses: ["good"] });
+    const names = await service.ca.database.read(
+      (sql) => sql<{ name: string }[]>`select name from key_pair where name like 'ocsp-%' order by name`,
+    );
+    expect(names.map(({ name }) => name)).toEqual(["ocsp-issuing-1", "ocsp-issuing-1.2"]);
   });
 
   test("is renewed while issuance is halted, and answers are signed; what others ask for is not", async () => {
