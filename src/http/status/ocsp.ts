@@ -15,6 +15,9 @@ import type { StatusResource } from "./resource.ts";
 // The slug of the authority, and behind it what a GET asks: base64 with slashes of its own.
 const responderPath = /^\/ocsp\/([a-z0-9]+(?:-[a-z0-9]+)*)(?:\/(.*))?$/;
 
+/** What the responders ask. */
+export type OcspDoors = Pick<StatusDoors, "authorities" | "clock" | "events" | "ocsp">;
+
 /** How long a cache may keep an answer: a revocation is seen through it by then. */
 const maxAgeSeconds = 60;
 
@@ -26,7 +29,7 @@ const maxPaths = 20_000;
  * response malformedRequest, with status 200 as every response of the protocol.
  * @see RFC 6960 Appendix A; RFC 9919 §6, §7.2
  */
-export function ocspResponders(doors: StatusDoors): StatusResource {
+export function ocspResponders(doors: OcspDoors): StatusResource {
   const keptByPath = new LRUCache<string, KeptAnswer>({ max: maxPaths });
   const prepared = new WeakMap<KeptAnswer, Prepared>();
 
@@ -117,7 +120,7 @@ function ocspAnswer(response: Uint8Array, headers: OutgoingHttpHeaders): PlainAn
 type Question = { readonly incoming: IncomingMessage; readonly slug: string; readonly request: () => Uint8Array };
 
 /** What the responder answers to a request, and to what cannot be read as one. */
-async function answerTo(doors: StatusDoors, { incoming, slug, request }: Question): Promise<OcspAnswer> {
+async function answerTo(doors: OcspDoors, { incoming, slug, request }: Question): Promise<OcspAnswer> {
   try {
     return await doors.ocsp(slug, request(), peerOf(incoming.socket.remoteAddress ?? ""));
   } catch (error) {
