@@ -167,21 +167,25 @@ function smallFactor(n: bigint): number | undefined {
 const fermatRounds = 110;
 
 function hasClosePrimes(n: bigint): boolean {
-  let a = squareRoot(n);
-  if (a * a < n) a += 1n;
-  let rest = a * a - n;
+  const root = squareRoot(n);
+  const a = root * root < n ? root + 1n : root;
+  const first = a * a - n;
+  // (a + round)² − n modulo all of the sieve, from round to round: whoever brings the key waits for few long divisions, whatever its number is.
+  let rest = Number(first % BigInt(sieveProduct));
+  let step = Number((2n * a + 1n) % BigInt(sieveProduct));
   for (let round = 0; round < fermatRounds; round++) {
-    if (isSquare(rest)) return true;
-    rest += 2n * a + 1n;
-    a += 1n;
+    if (mayBeSquare(rest) && isSquare(first + (2n * a + BigInt(round)) * BigInt(round))) return true;
+    rest = (rest + step) % sieveProduct;
+    step = (step + 2) % sieveProduct;
   }
   return false;
 }
 
-// Newton's method from above.
+// Newton's method from above, begun with the root of the upper half: each step doubles the digits that are right.
 function squareRoot(n: bigint): bigint {
-  if (n < 2n) return n;
-  let root = 1n << (BigInt((n.toString(16).length * 4) >> 1) + 1n);
+  if (n < exactInteger) return BigInt(Math.floor(Math.sqrt(Number(n))));
+  const shift = BigInt(n.toString(16).length);
+  let root = (squareRoot(n >> (2n * shift)) + 1n) << shift;
   for (;;) {
     const next = (root + n / root) >> 1n;
     if (next >= root) return root;
@@ -189,16 +193,22 @@ function squareRoot(n: bigint): bigint {
   }
 }
 
-// Residues rule out all but 1 in 140 non-squares before a root is taken.
-const sieve = [64, 63, 65, 11, 17].map((modulus) => ({
+/** Below it the root that a double has, rounded down, is the integer's. */
+const exactInteger = 2n ** 52n;
+
+// Residues rule out all but 1 in 5,000 non-squares before a root is taken.
+const sieve = [64, 63, 65, 11, 17, 19, 23, 29, 31, 37].map((modulus) => ({
   modulus,
   squares: new Set(Array.from({ length: modulus }, (_, root) => (root * root) % modulus)),
 }));
-const sieveProduct = BigInt(64 * 63 * 65 * 11 * 17);
+/** So small that sums of two residues are exact. */
+const sieveProduct = sieve.reduce((product, { modulus }) => product * modulus, 1);
+
+function mayBeSquare(rest: number): boolean {
+  return sieve.every(({ modulus, squares }) => squares.has(rest % modulus));
+}
 
 function isSquare(number: bigint): boolean {
-  const rest = Number(number % sieveProduct);
-  if (!sieve.every(({ modulus, squares }) => squares.has(rest % modulus))) return false;
   const root = squareRoot(number);
   return root * root === number;
 }

@@ -1,8 +1,8 @@
-import { checkPrime, createECDH, createHash, generatePrimeSync, getDiffieHellman } from "node:crypto";
+import { checkPrime, createECDH, createHash, generatePrimeSync, getDiffieHellman, randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { keyAlgorithm, spkiFromEcPoint, spkiFromRsa, verificationKey } from "../../src/pki/algorithm.ts";
-import { keyViolations, modulusIsPrime } from "../../src/pki/key-policy.ts";
+import { keyViolations, modulusIsPrime, rsaViolations } from "../../src/pki/key-policy.ts";
 import { parseKeyList } from "../../src/pki/published-keys.ts";
 
 function vectors<T>(file: string): T {
@@ -56,6 +56,47 @@ const groups = [
   { group: "modp15", bits: 3072 },
   { group: "modp16", bits: 4096 },
 ];
+
+/** ⌊√n⌋, by bisection. */
+function floorRoot(n: bigint): bigint {
+  let [low, high] = [0n, 1n << BigInt(n.toString(16).length * 2 + 1)];
+  while (high - low > 1n) {
+    const middle = (low + high) >> 1n;
+    if (middle * middle <= n) low = middle;
+    else high = middle;
+  }
+  return low;
+}
+
+const smallPrimes = Array.from({ length: 751 }, (_, index) => BigInt(index + 1)).filter((n) => n > 2n);
+const hasSmallFactor = (n: bigint) => smallPrimes.some((prime) => n % prime === 0n);
+
+/** A modulus whose factors lie so far apart that Fermat's method finds them in about that round, and the round itself. */
+function closePrimes(bits: 2048 | 4096 | 8192, about: bigint): { modulus: Buffer; round: bigint } {
+  for (;;) {
+    const p = BigInt(`0x${randomBytes(bits / 16).toString("hex")}`) | (3n << BigInt(bits / 2 - 2)) | 1n;
+    // (p + q)/2 lies d²/2p above the root of pq, where q = p + 2d.
+    let q = p + 2n * floorRoot(2n * p * about);
+    while (hasSmallFactor(q)) q += 2n;
+    const n = p * q;
+    if (hasSmallFactor(p) || n.toString(2).length !== bits) continue;
+    const root = floorRoot(n);
+    return { modulus: Buffer.from(n.toString(16), "hex"), round: (p + q) / 2n - (root * root < n ? root + 1n : root) };
+  }
+}
+
+test.for([2048, 4096, 8192] as const)(
+  "primes that Fermat's method finds in 110 rounds are too close, others are not: %i bits (XK-2)",
+  (bits) => {
+    const found = [0n, 1n, 20n, 60n, 100n, 105n, 120n, 150n, 1_000n].map((about) => closePrimes(bits, about));
+    const exponent = Uint8Array.of(1, 0, 1);
+    const close = "the primes of the RSA modulus are too close to each other";
+    expect(found.map(({ modulus }) => rsaViolations(modulus, exponent, bits))).toEqual(
+      found.map(({ round }) => (round < 110n ? [close] : [])),
+    );
+    expect(found.map(({ round }) => round < 110n)).toEqual([true, true, true, true, true, true, false, false, false]);
+  },
+);
 
 test.for(groups)("a prime modulus of $bits bits is seen, and so is a modulus that is two away from it", async ({ group }) => {
   const prime = getDiffieHellman(group).getPrime();
