@@ -1,7 +1,9 @@
+import type { Tx } from "../database/connect.ts";
 import type { Sql } from "../database/connection.ts";
+import { applySettings, type CopiedRows, copiedSeconds, copyOut } from "../database/copy-out.ts";
 import { type CrlEntries, entryOctets } from "../pki/crl-entry.ts";
 import type { CrlSlot } from "./crl-slot.ts";
-import { isNewTo } from "./crl-store.ts";
+import { isNewToSlot } from "./crl-store.ts";
 
 /** What a CRL is made from: one state of the database. */
 export type CrlSnapshot = {
@@ -16,13 +18,16 @@ export type CrlSnapshot = {
  * Fixes the state of the database for the rest of the transaction, and counts what of it belongs on the slot's CRL. To be called before
  * anything else in it.
  */
-export async function openCrlSnapshot(sql: Sql, slot: CrlSlot): Promise<CrlSnapshot> {
+export async function openCrlSnapshot({ sql }: Tx, slot: CrlSlot): Promise<CrlSnapshot> {
   await sql.unsafe("set transaction isolation level repeatable read, read only");
+  // A CRL of many entries is most of the table: in the order of their serial numbers it is not to be fetched page by page.
+  await sql.unsafe("set local enable_seqscan = on");
   const [taken] = await sql<{ snapshot: string }[]>`select pg_current_snapshot()::text as snapshot`;
-  const kinds = await sql<{ serialOctets: number; late: boolean; plain: boolean; count: string }[]>`
+  await applySettings({ sql }, settingsOf(slot));
+  const kinds = await sql.unsafe<{ serialOctets: number; late: boolean; plain: boolean; count: string }[]>(`
     select octet_length(r.serial) + (get_byte(r.serial, 0) >> 7) as "serialOctets", r.revoked_at >= '2050-01-01T00:00:00Z' as late,
       r.reason = 0 as plain, count(*) as count
-    from crl_slot s, revocation r where ${belongs(sql, slot)} group by 1, 2, 3`;
+    ${belonging(slot)} group by 1, 2, 3`);
   let [entryCount, entriesOctets] = [0, 0];
   for (const { serialOctets, late, plain, count } of kinds) {
     entryCount += Number(count);
@@ -34,47 +39,40 @@ export async function openCrlSnapshot(sql: Sql, slot: CrlSlot): Promise<CrlSnaps
 const year2000 = new Date("2000-01-01T00:00:00Z");
 const year2050 = new Date("2050-01-01T00:00:00Z");
 
-/** Rows that are read at once. */
-const pageSize = 2_000;
-
 /** The entries of the slot's CRL by serial number, in batches; in the transaction of `openCrlSnapshot`. */
-export async function* readCrlEntries(sql: Sql, slot: CrlSlot): AsyncGenerator<CrlEntries, undefined> {
-  let after: Uint8Array = Uint8Array.of();
-  for (;;) {
-    const rows = await sql<{ serial: Uint8Array; seconds: number; reason: number }[]>`
-      select r.serial, extract(epoch from r.revoked_at)::float8 as seconds, r.reason
-      from crl_slot s, revocation r where ${belongs(sql, slot)} and r.serial > ${after}
-      order by r.serial limit ${pageSize}`;
-    const last = rows.at(-1);
-    if (!last) return;
-    yield batch(rows);
-    if (rows.length < pageSize) return;
-    after = last.serial;
-  }
+export async function* readCrlEntries(tx: Tx, slot: CrlSlot): AsyncGenerator<CrlEntries, undefined> {
+  const select = `
+    select r.serial, r.revoked_at, r.reason ${belonging(slot)} order by r.serial`;
+  for await (const batch of copyOut(tx, { select, columns: 3, settings: settingsOf(slot) })) yield entriesOf(batch);
 }
 
-function batch(rows: readonly { readonly serial: Uint8Array; readonly seconds: number; readonly reason: number }[]): CrlEntries {
-  const serialStarts = new Uint32Array(rows.length);
-  const serialEnds = new Uint32Array(rows.length);
-  const revokedAt = new Float64Array(rows.length);
-  const reasons = new Uint8Array(rows.length);
-  let offset = 0;
-  for (const [index, { serial, seconds, reason }] of rows.entries()) {
-    serialStarts[index] = offset;
-    serialEnds[index] = offset += serial.length;
-    revokedAt[index] = Math.floor(seconds);
-    reasons[index] = reason;
+function entriesOf({ rows, source, view, starts, ends }: CopiedRows): CrlEntries {
+  const serialStarts = new Uint32Array(rows);
+  const serialEnds = new Uint32Array(rows);
+  const revokedAt = new Float64Array(rows);
+  const reasons = new Uint8Array(rows);
+  for (let row = 0; row < rows; row++) {
+    serialStarts[row] = starts[row * 3] ?? 0;
+    serialEnds[row] = ends[row * 3] ?? 0;
+    revokedAt[row] = copiedSeconds(view, starts[row * 3 + 1] ?? 0);
+    reasons[row] = view.getInt16(starts[row * 3 + 2] ?? 0);
   }
-  return { count: rows.length, source: Buffer.concat(rows.map(({ serial }) => serial)), serialStarts, serialEnds, revokedAt, reasons };
+  return { count: rows, source, serialStarts, serialEnds, revokedAt, reasons };
 }
 
 /**
  * An entry stays until it was on one CRL behind its certificate's end (RFC 5280 §3.3): as long as the last one's thisUpdate is not after
  * its notAfter. One that the last did not show is on the next, whatever its notAfter is.
  */
-const belongs = (sql: Sql, { path, authority, shard }: CrlSlot) => sql`
-  s.path = ${path} and r.authority = ${authority} ${shard === undefined ? sql`` : sql`and r.shard = ${shard}`}
-  and (s.publication is null or r.not_after >= s.this_update or (${isNewTo(sql)}))`;
+const belonging = ({ shard }: CrlSlot): string => `
+  from crl_slot s, revocation r
+  where s.path = current_setting('copy.path') and r.authority = current_setting('copy.authority')
+    ${shard === undefined ? "" : "and r.shard = current_setting('copy.shard')::smallint"}
+    and (s.publication is null or r.not_after >= s.this_update or (${isNewToSlot}))`;
+
+function settingsOf({ path, authority, shard }: CrlSlot): Readonly<Record<string, string>> {
+  return { path, authority, ...(shard !== undefined && { shard: String(shard) }) };
+}
 
 /** Which of these serials of an authority is missed by a CRL that leaves it out, its certificate not being over at `since`; hex. */
 export async function findRemovedEarly(

@@ -1,8 +1,10 @@
+import type { Tx } from "../database/connect.ts";
 import type { Sql } from "../database/connection.ts";
+import { copyOctets } from "../database/copy-out.ts";
 import type { CrlLease } from "./crl-store.ts";
 
-/** Longest part, in octets: what a row, and whoever handles one, holds at once. */
-export const maximumPartOctets = 512 * 1024;
+/** Longest part, in octets: its text in a statement is short-lived memory to the engine, where longer ones live until a full collection. */
+export const maximumPartOctets = 60_000;
 
 /** Opens a publication: parts can be written for it as long as it stands. */
 export async function openCrlPublication(sql: Sql, { publication, path, fence }: CrlLease): Promise<void> {
@@ -23,12 +25,25 @@ export async function recordCrlPart(sql: Sql, publication: string, position: num
     on conflict (publication, position) do update set bytes = excluded.bytes`;
 }
 
-/** A part; undefined where there is none. */
-export async function readCrlPart(sql: Sql, publication: string, position: number): Promise<Uint8Array | undefined> {
-  const [row] = await sql<{ bytes: Uint8Array }[]>`
-    select bytes from crl_part where publication = ${publication} and position = ${position}`;
-  return row?.bytes;
+/** Which parts of a publication: all of them, or from one position to another, both included. */
+export type PartRange = { readonly publication: string; readonly first?: number; readonly last?: number };
+
+/** Some parts, by position. */
+export async function readCrlParts(sql: Sql, { publication, first = 0, last = farthest }: PartRange): Promise<Uint8Array[]> {
+  const rows = await sql<{ bytes: Uint8Array }[]>`
+    select bytes from crl_part where publication = ${publication} and position between ${first} and ${last} order by position`;
+  return rows.map(({ bytes }) => bytes);
 }
+
+/** Many parts, by position, in pieces and as fast as they are taken. */
+export function streamCrlParts(tx: Tx, { publication, first = 0, last = farthest }: PartRange): AsyncGenerator<Uint8Array, undefined> {
+  const select = `
+    select bytes from crl_part where publication = current_setting('copy.publication')::uuid
+      and position between current_setting('copy.first')::integer and current_setting('copy.last')::integer order by position`;
+  return copyOctets(tx, { select, settings: { publication, first: String(first), last: String(last) } });
+}
+
+const farthest = 2 ** 31 - 1;
 
 /** Takes away publications that are over, and those whose publisher has died. Of each slot what stands and what stood before stay. */
 export async function sweepCrlPublications(sql: Sql): Promise<number> {

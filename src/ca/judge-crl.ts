@@ -8,7 +8,7 @@ import type { Ca } from "./ca.ts";
 import { findRemovedEarly } from "./crl-entry-store.ts";
 import { missingSerials, sorted } from "./crl-merge.ts";
 import type { CrlSlot } from "./crl-slot.ts";
-import { crlParts, type WrittenTbs } from "./write-crl.ts";
+import { crlParts, type WrittenCrl } from "./write-crl.ts";
 
 /** What speaks against a CRL: nobody may see it. */
 export type CrlFinding = { readonly rule: CrlRule; readonly detail: string };
@@ -41,7 +41,7 @@ export type CrlJudgement = {
  */
 export async function judgeCrl(
   ca: Pick<Ca, "database">,
-  written: WrittenTbs,
+  written: WrittenCrl,
   { slot, certificate }: { readonly slot: CrlSlot; readonly certificate: Uint8Array },
 ): Promise<CrlJudgement> {
   const issuer = parseCertificate(certificate);
@@ -50,14 +50,12 @@ export async function judgeCrl(
   const whole = createHash("sha256");
   let octets = 0;
   const parts = async function* () {
-    let position = 0;
-    for await (const part of crlParts(ca, written.publication)) {
-      whole.update(part);
-      // The TBSCertList, as it was given to the token.
-      if (position > 0 && position <= written.parts) signature.update(part);
-      octets += part.length;
-      position += 1;
-      yield part;
+    for await (const piece of crlParts(ca, { publication: written.publication, octets: written.octets })) {
+      whole.update(piece);
+      // The TBSCertList, as it was given to the token, stands behind the head of the frame.
+      signature.update(within(piece, written.head - octets, written.head + written.octets - octets));
+      octets += piece.length;
+      yield piece;
     }
   };
 
@@ -75,7 +73,7 @@ export async function judgeCrl(
     const detail = `it has ${tail?.entryCount ?? 0} entries, the snapshot ${written.plan.entryCount}`;
     findings.push({ rule: "chancery_crl_entries_not_snapshot", detail });
   }
-  const framed = head !== undefined && head.tbsEnd - head.tbsStart === written.octets;
+  const framed = head?.tbsStart === written.head && head.tbsEnd === written.head + written.octets;
   if (!framed || !tail || !signature.verify(tail.signature)) {
     findings.push({ rule: "chancery_crl_signature_invalid", detail: `its signature does not verify under the key of ${slot.authority}` });
   }
@@ -104,6 +102,11 @@ function* fieldFindings(
     const [own, last] = [head.thisUpdate.toISOString(), published.thisUpdate.toISOString()];
     yield { rule: "chancery_crl_this_update_not_later", detail: `its thisUpdate is ${own}; ${last} is that of the published one` };
   }
+}
+
+/** The octets of a piece from one offset to another, either of which may lie outside of it. */
+function within(piece: Uint8Array, from: number, to: number): Uint8Array {
+  return piece.subarray(Math.max(0, from), Math.max(0, to));
 }
 
 /** The entries of a CRL; what stands around them is noted. */
@@ -135,7 +138,7 @@ async function removedEarly(
     serials = [];
     removed = await ca.database.read((sql) => findRemovedEarly(sql, asked));
   };
-  const before = published ? entriesOf(readCrl(crlParts(ca, published.publication))) : [];
+  const before = published ? entriesOf(readCrl(crlParts(ca, published))) : [];
   for await (const serial of missingSerials(before, next)) {
     if (serials.push(serial) >= lookup) await look();
   }

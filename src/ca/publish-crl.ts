@@ -102,10 +102,10 @@ async function sealed(
 ): Promise<{ octets: number; sha256: string }> {
   const { events, hsm } = world;
   for (let attempt = 1; ; attempt++) {
-    const tbs = crlParts(world, written.publication, { first: 1, last: written.parts });
+    const tbs = crlParts(world, { publication: written.publication, octets: written.octets, first: 1, last: written.parts });
     const signature = await hsm.signParts(authority.key, "crl", tbs);
-    await writeFrame(world, authority, written, signature);
-    const { findings, ...whole } = await judgeCrl(world, written, { slot, certificate });
+    const framed = await writeFrame(world, authority, written, signature);
+    const { findings, ...whole } = await judgeCrl(world, framed, { slot, certificate });
     if (findings.length === 0) return whole;
     const corrupt = findings.every(({ rule }) => rule === "chancery_crl_signature_invalid");
     if (corrupt) {

@@ -1,10 +1,11 @@
+import { produced } from "../database/produced.ts";
 import { Fault } from "../fault.ts";
 import { signatureAlgorithm } from "../pki/algorithm.ts";
 import { crlFrame, type CrlPlan, tbsCrlOctets, tbsCrlParts } from "../pki/crl.ts";
 import { type Authority, crlUrl } from "./authority.ts";
 import type { Ca } from "./ca.ts";
 import { openCrlSnapshot, readCrlEntries } from "./crl-entry-store.ts";
-import { maximumPartOctets, readCrlPart, recordCrlPart } from "./crl-part-store.ts";
+import { maximumPartOctets, type PartRange, readCrlParts, recordCrlPart, streamCrlParts } from "./crl-part-store.ts";
 import { type CrlSlot, type CrlTerms, nextCrlNumber } from "./crl-slot.ts";
 
 /** A TBSCertList as it lies in the database, not yet signed: parts 1 to `parts` of its publication. */
@@ -15,6 +16,12 @@ export type WrittenTbs = {
   readonly parts: number;
   /** What its entries were read from. */
   readonly snapshot: string;
+};
+
+/** A CertificateList as it lies in the database, signed and framed. */
+export type WrittenCrl = WrittenTbs & {
+  /** Octets of the head of its outer SEQUENCE. */
+  readonly head: number;
 };
 
 /** How long the entries of one CRL may take to be read. */
@@ -30,8 +37,8 @@ export async function writeTbsCertList(
   { slot, publication, thisUpdate, terms }: { slot: CrlSlot; publication: string; thisUpdate: Date; terms: CrlTerms },
 ): Promise<WrittenTbs> {
   // On a connection of its own: the parts are durable before this reading ends.
-  return await ca.database.transactAlone(readingMs, async ({ sql }) => {
-    const { snapshot, entryCount, entriesOctets } = await openCrlSnapshot(sql, slot);
+  return await ca.database.transactAlone(readingMs, async (tx) => {
+    const { snapshot, entryCount, entriesOctets } = await openCrlSnapshot(tx, slot);
     const plan: CrlPlan = {
       number: nextCrlNumber(slot.published, thisUpdate),
       thisUpdate,
@@ -41,11 +48,15 @@ export async function writeTbsCertList(
       entriesOctets,
     };
     let position = 0;
-    for await (const part of regrouped(tbsCrlParts(issuer, plan, readCrlEntries(sql, slot)), maximumPartOctets)) {
-      position += 1;
-      const [at, bytes] = [position, part];
-      await ca.database.read((other) => recordCrlPart(other, publication, at, bytes));
+    let writing: Promise<void> = Promise.resolve();
+    for await (const bytes of regrouped(tbsCrlParts(issuer, plan, readCrlEntries(tx, slot)), maximumPartOctets)) {
+      await writing;
+      const at = (position += 1);
+      // One part is on its way while the next is made.
+      writing = ca.database.read((other) => recordCrlPart(other, publication, at, bytes));
+      writing.catch(() => {});
     }
+    await writing;
     return { publication, plan, octets: tbsCrlOctets(issuer, plan), parts: position, snapshot };
   });
 }
@@ -54,26 +65,33 @@ export async function writeTbsCertList(
 export async function writeFrame(
   ca: Pick<Ca, "database">,
   { key }: Pick<Authority, "key">,
-  { publication, octets, parts }: WrittenTbs,
+  written: WrittenTbs,
   signature: Uint8Array,
-): Promise<void> {
+): Promise<WrittenCrl> {
+  const { publication, octets, parts } = written;
   const { head, tail } = crlFrame(octets, signatureAlgorithm(key.algorithm), signature);
   await ca.database.read((sql) => recordCrlPart(sql, publication, parts + 1, tail));
   await ca.database.read((sql) => recordCrlPart(sql, publication, 0, head));
+  return { ...written, head: head.length };
 }
 
-/** The parts of a publication, one at a time: all of them, or from one position to another, both included. */
+/**
+ * The octets of a publication's parts, in pieces: of all of them, or from one position to another, both included.
+ * @param octets how many there are in all: of few the parts are read at once.
+ */
 export async function* crlParts(
   { database }: Pick<Ca, "database">,
-  publication: string,
-  { first = 0, last = Infinity }: { readonly first?: number; readonly last?: number } = {},
+  { octets, ...range }: PartRange & { readonly octets: number },
 ): AsyncGenerator<Uint8Array, undefined> {
-  for (let position = first; position <= last; position++) {
-    const part = await database.read((sql) => readCrlPart(sql, publication, position));
-    if (!part) return;
-    yield part;
-  }
+  if (octets <= fewOctets) return yield* await database.read((sql) => readCrlParts(sql, range));
+  yield* produced<Uint8Array>((put) =>
+    database.transactAlone(readingMs, async (tx) => {
+      for await (const piece of streamCrlParts(tx, range)) await put(piece);
+    }),
+  );
 }
+
+const fewOctets = 1024 * 1024;
 
 function requiredUrl({ crl }: { readonly crl?: string }): string {
   if (crl === undefined) throw new Fault("internal", "an authority without a URL of its CRL has no shards");

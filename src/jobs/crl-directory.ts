@@ -71,7 +71,7 @@ async function* steps(database: Database, { published, file }: Slot, before: Hel
 
   if (published.octets > memoryOctets) {
     const kept = same ? standing.file?.parts() : undefined;
-    await replaceFile(file, { content: kept ?? crlParts({ database }, published.publication), mode: 0o644 });
+    await replaceFile(file, { content: kept ?? crlParts({ database }, published), mode: 0o644 });
     const written = await heldInFile(file, published);
     if (written?.crl.sha256 !== published.sha256) throw new Fault("internal", "the CRL was not read as it was published");
     yield written;
@@ -83,11 +83,12 @@ async function* steps(database: Database, { published, file }: Slot, before: Hel
   await replaceFile(file, { content: body, mode: 0o644 });
 }
 
-async function whole(database: Database, { publication, sha256 }: PublishedCrl): Promise<Uint8Array> {
+async function whole(database: Database, published: PublishedCrl): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
-  for await (const part of crlParts({ database }, publication)) parts.push(part);
+  for await (const part of crlParts({ database }, published)) parts.push(part);
   const body = Buffer.concat(parts);
-  if (createHash("sha256").update(body).digest("hex") !== sha256) throw new Fault("internal", "the CRL was not read as it was published");
+  if (createHash("sha256").update(body).digest("hex") !== published.sha256)
+    throw new Fault("internal", "the CRL was not read as it was published");
   return body;
 }
 

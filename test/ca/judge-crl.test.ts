@@ -30,6 +30,12 @@ const withAuthority = (change: (authority: Authority) => Authority): Ca => {
   return { ...crls.ca, authorities };
 };
 
+/** DER INTEGER of six octets. */
+const integer = (value: bigint): Buffer => Buffer.from(`0206${value.toString(16).padStart(12, "0")}`, "hex");
+
+/** Content of a UTCTime. */
+const utcTime = (time: Date): Buffer => Buffer.from(time.toISOString().replace(/^..|[-:T]|\.000/g, ""), "latin1");
+
 /** Octets that stand in the bytes become others of the same length. */
 const replacing = (find: Uint8Array, put: Uint8Array) => (bytes: Buffer) => {
   const at = bytes.indexOf(find);
@@ -82,8 +88,7 @@ describe("a CRL is refused, told and not published, and the one before stays (XC
     const { number, thisUpdate } = await standing(crls.ca);
     const at = crls.clock.now();
     const next = BigInt(Math.floor(at.getTime() / 1000) * 1000);
-    const bytesOf = (value: bigint): Buffer => Buffer.from(`0206${value.toString(16).padStart(12, "0")}`, "hex");
-    const database = tampered(crls.ca.database, replacing(bytesOf(next), bytesOf(number)));
+    const database = tampered(crls.ca.database, replacing(integer(next), integer(number)));
     const timekeeper = { ...crls.ca.timekeeper, signingTime: () => new Date(Number(next)) };
     expect(next).toBeGreaterThan(number);
     expect(thisUpdate.getTime()).toBeLessThan(Number(next));
@@ -92,9 +97,8 @@ describe("a CRL is refused, told and not published, and the one before stays (XC
 
   test("whose thisUpdate is not later than the published one's", async () => {
     const { thisUpdate } = await standing(crls.ca);
-    const timeOf = (time: Date): Buffer => Buffer.from(`${time.toISOString().replace(/^..|[-:T]|\.000/g, "")}`, "latin1");
     const next = new Date(Math.floor(crls.clock.now().getTime() / 1000) * 1000);
-    const database = tampered(crls.ca.database, replacing(timeOf(next), timeOf(thisUpdate)));
+    const database = tampered(crls.ca.database, replacing(utcTime(next), utcTime(thisUpdate)));
     const timekeeper = { ...crls.ca.timekeeper, signingTime: () => next };
     await refused({ ...crls.ca, database, timekeeper }, ["chancery_crl_this_update_not_later"]);
   });
@@ -105,7 +109,7 @@ describe("a CRL is refused, told and not published, and the one before stays (XC
   });
 
   test("that lacks a revoked certificate which is not over: a condition of the statement lost it (XN-7)", async () => {
-    const lost = [{ find: "r.authority = ?", put: "r.authority = ? and r.reason <> 4" }];
+    const lost = [{ find: "where s.path =", put: "where r.reason <> 4 and s.path =" }];
     await refused({ ...crls.ca, database: rewritten(crls.ca.database, lost) }, ["chancery_crl_entry_removed_early"]);
   });
 

@@ -15,6 +15,9 @@ beforeAll(async () => {
 });
 afterAll(() => crls[Symbol.asyncDispose]());
 
+/** The URL of the CRL that a certificate names. */
+const named = (leaf: { readonly der: Uint8Array }): string => parseCertificate(leaf.der).urls.crl[0] ?? "";
+
 /** A second goes by, and whatever is due is published. */
 const publish = async (): Promise<number> => {
   crls.clock.aheadSeconds += 1;
@@ -164,7 +167,6 @@ describe("a shard", () => {
   test("keeps its certificates when the number of shards changes; none is dropped (XC-11, XN-8)", async () => {
     await using fresh = await crlGround({ mtls: 8 });
     const leaves = await Promise.all(Array.from({ length: 24 }, () => issueLeaf(fresh.ca, "mtls")));
-    const named = (leaf: { der: Uint8Array }) => parseCertificate(leaf.der).urls.crl[0] ?? "";
     expect(new Set(leaves.map(named)).size).toBeGreaterThan(3);
 
     const fewer = await fresh.start({ mtls: 2 });

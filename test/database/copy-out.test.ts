@@ -1,6 +1,7 @@
 import * as fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { copiedSeconds, copyOut, copyReader, type CopiedRows } from "../../src/database/copy-out.ts";
+import { copiedSeconds, copyOctets, copyOut, copyReader, type CopiedRows } from "../../src/database/copy-out.ts";
+import { produced } from "../../src/database/produced.ts";
 import { openTestDatabase, type TestDatabase } from "../support/database.ts";
 
 let database: TestDatabase;
@@ -124,6 +125,52 @@ function read(chunks: readonly Uint8Array[], columns: number): (string | null)[]
   reader.end();
   return rows;
 }
+
+/** Rows of 60,000 octets, each of its own number. */
+const longRows = (rows: number): string =>
+  `select decode(repeat(lpad(to_hex(g), 2, '0'), 60000), 'hex') from generate_series(1, ${rows}) g`;
+
+const outside = (rows: number, fault?: Error) =>
+  produced<Uint8Array>((put) =>
+    database.transactAlone(5_000, async (tx) => {
+      for await (const piece of copyOctets(tx, { select: longRows(rows) })) await put(piece);
+      if (fault) throw fault;
+    }),
+  );
+describe("one column of bytea by COPY", () => {
+  test.for([0, 1, 2, 3, 4, 5, 6])(
+    "of %i rows that fill the stream comes whole to a slow reader, and the transaction goes on",
+    async (rows) => {
+      const { octets, after } = await database.transactAlone(5_000, async (tx) => {
+        const pieces: Uint8Array[] = [];
+        for await (const piece of copyOctets(tx, { select: longRows(rows) })) {
+          pieces.push(piece);
+          // Whatever the server has to send fills the stream meanwhile.
+          await new Promise((resolve) => setTimeout(resolve, 20));
+        }
+        return { octets: Buffer.concat(pieces), after: await tx.sql`select 1 as one` };
+      });
+      expect(octets.equals(Buffer.concat(Array.from({ length: rows }, (_, row) => Buffer.alloc(60_000, row + 1))))).toBe(true);
+      expect(after).toHaveLength(1);
+    },
+  );
+
+  test("of many short rows, an empty one among them, is their octets one after the other", async () => {
+    const octets = await database.transact((tx) =>
+      Array.fromAsync(copyOctets(tx, { select: "values ('\\x01'::bytea), (''), ('\\x0203')" })),
+    );
+    expect(Buffer.concat(octets).toString("hex")).toBe("010203");
+  });
+
+  test("is iterated over from outside of its transaction; who stops early ends it, and an error inside is told", async () => {
+    expect(Buffer.concat(await Array.fromAsync(outside(5)))).toHaveLength(300_000);
+    for await (const piece of outside(50)) {
+      expect(piece[0]).toBe(1);
+      break;
+    }
+    await expect(Array.fromAsync(outside(2, new Error("inside")))).rejects.toThrow("inside");
+  });
+});
 
 describe("the octets of a binary COPY (PostgreSQL, COPY, Binary Format)", () => {
   test("are the same rows however they are cut into chunks", () => {

@@ -87,7 +87,7 @@ export async function standing(ca: Pick<Ca, "database">, path = "issuing-1") {
   const slot = (await ca.database.read(listCrlSlots)).find((candidate) => candidate.path === path);
   if (!slot?.published) throw new Error(`no CRL stands in ${path}`);
   const parts: Uint8Array[] = [];
-  for await (const part of crlParts(ca, slot.published.publication)) parts.push(part);
+  for await (const part of crlParts(ca, slot.published)) parts.push(part);
   const der = Buffer.concat(parts);
   return { ...slot.published, der, whole: createHash("sha256").update(der).digest("hex") === slot.published.sha256 };
 }

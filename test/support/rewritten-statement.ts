@@ -11,6 +11,11 @@ export function rewritten(database: Database, rewritings: readonly Rewriting[]):
       apply(target, self, [strings, ...values]: [unknown, ...unknown[]]) {
         return Reflect.apply(target, self, [Array.isArray(strings) ? changed(strings.map(String), rewritings) : strings, ...values]);
       },
+      get(target, property) {
+        const value: unknown = Reflect.get(target, property, target);
+        if (property !== "unsafe") return value;
+        return (text: string, ...rest: []) => target.unsafe(changed([text], rewritings)[0] ?? text, ...rest);
+      },
     });
   return {
     ...database,
