@@ -6,8 +6,9 @@ import { outputOf } from "../conformance/execute.ts";
 import { checkout, endOnSignals } from "../conformance/service.ts";
 import { measureAcme } from "./acme.ts";
 import { measureRest } from "./rest.ts";
+import { measureRevocation } from "./revocation.ts";
 
-const parts = { rest: measureRest, acme: measureAcme } as const;
+const parts = { rest: measureRest, acme: measureAcme, revocation: measureRevocation } as const;
 
 const { values, positionals } = parseArgs({ options: { quick: { type: "boolean", default: false } }, allowPositionals: true });
 
