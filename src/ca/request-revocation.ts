@@ -1,10 +1,10 @@
-import { contains } from "../access/namespace.ts";
 import type { Principal } from "../access/principal.ts";
 import { Fault } from "../fault.ts";
 import { isReasonName, reasonCodes, type ReasonName, reasonNames } from "../pki/crl-reason.ts";
 import { requireKeyProof } from "../pki/key-proof.ts";
 import type { Ca } from "./ca.ts";
-import { type IssuedCertificate, readCertificate, readStoredCertificate, type StoredCertificate } from "./certificates.ts";
+import { readPrincipal } from "./certificate-store.ts";
+import { type IssuedCertificate, readCertificate } from "./certificates.ts";
 import type { RevocationRequestRow } from "./revocation-store.ts";
 import { revoke } from "./revoke.ts";
 
@@ -31,9 +31,10 @@ export type RevocationAsked = {
  *   be given; `malformed` for a time that cannot be; `badCSR` for a proof that is none; `alreadyRevoked`; those of `revoke`
  */
 export async function requestRevocation(ca: Ca, principal: Principal, asked: RevocationAsked): Promise<IssuedCertificate> {
-  const certificate = await visible(ca, principal, asked.serial);
+  const certificate = await readCertificate(ca, principal.namespace, asked.serial);
+  if (!certificate) throw new Fault("notFound", `there is no certificate ${JSON.stringify(asked.serial)}`);
   const ofAuthority = ca.authorities.get(certificate.authority)?.kind === "root";
-  requireRight(principal, certificate, ofAuthority);
+  await requireRight(ca, principal, certificate, ofAuthority);
   const reason = judgeReason(asked.reason, principal, ofAuthority);
   if (certificate.notAfter < ca.clock.now()) {
     throw new Fault("certificateExpired", `the certificate ended at ${certificate.notAfter.toISOString()}: there is nothing to revoke`);
@@ -58,15 +59,7 @@ export async function requestRevocation(ca: Ca, principal: Principal, asked: Rev
   return { ...certificate, status: "revoked", revocation: { revokedAt: done.revokedAt, reason } };
 }
 
-async function visible(ca: Ca, { namespace }: Principal, serial: string): Promise<StoredCertificate> {
-  for (const { slug } of ca.authorities.values()) {
-    const stored = await readStoredCertificate(ca, slug, Buffer.from(serial, "hex"));
-    if (stored && contains(namespace, stored.namespace)) return stored;
-  }
-  throw new Fault("notFound", `there is no certificate ${JSON.stringify(serial)}`);
-}
-
-function requireRight(principal: Principal, certificate: StoredCertificate, ofAuthority: boolean): void {
+async function requireRight(ca: Ca, principal: Principal, certificate: IssuedCertificate, ofAuthority: boolean): Promise<void> {
   if (ofAuthority && (principal.role !== "admin" || principal.namespace !== "/")) {
     throw new Fault("policyDenied", "an authority's certificate is revoked by an administrator of the namespace / alone");
   }
@@ -74,7 +67,10 @@ function requireRight(principal: Principal, certificate: StoredCertificate, ofAu
   if (ofAuthority && certificate.profile === "root") {
     throw new Fault("policyDenied", "a root is not revoked: those who trust it take it out of their trust stores");
   }
-  if (principal.role !== "admin" && certificate.principal !== principal.id) {
+  if (principal.role === "admin") return;
+  const { authority, serial } = certificate;
+  const owner = await ca.database.read((sql) => readPrincipal(sql, authority, Buffer.from(serial, "hex")));
+  if (owner !== principal.id) {
     throw new Fault("policyDenied", "a requester revokes certificates that its own token asked for; others are for administrators");
   }
 }
@@ -91,7 +87,7 @@ function judgeReason(given: string | undefined, { role }: Principal, ofAuthority
 
 function judgeTime(
   { clock }: Ca,
-  { notBefore }: StoredCertificate,
+  { notBefore }: IssuedCertificate,
   { reason, revokedAt, proof }: { reason: ReasonName; revokedAt?: Date | undefined; proof?: Uint8Array | undefined },
 ): void {
   if (proof && reason !== "keyCompromise") throw new Fault("malformed", "a proof goes with keyCompromise alone");
