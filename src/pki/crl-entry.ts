@@ -32,14 +32,22 @@ export function entryOctets(serialOctets: number, revokedAt: Date, reason: numbe
 
 /**
  * DER of the entries, one after the other, in the order given.
+ * @param days what the batches of one list share, to be quick; empty for the first.
  * @throws Fault `internal` for a serial number, time or reason that a CRL of ours cannot have.
  * @see RFC 5280 §5.1.2.6, §5.3.1
  */
-export function encodeEntries(entries: CrlEntries): Uint8Array<ArrayBuffer> {
-  const writing: Writing = { entries, target: new Uint8Array(entries.count * maximumEntryOctets), at: 0, days: new Map() };
+export function encodeEntries(entries: CrlEntries, days: Days = new Map()): Uint8Array<ArrayBuffer> {
+  if (days.size > mostDays) days.clear();
+  const writing: Writing = { entries, target: new Uint8Array(entries.count * maximumEntryOctets), at: 0, days };
   for (let index = 0; index < entries.count; index++) writeEntry(writing, index);
   return writing.target.subarray(0, writing.at);
 }
+
+/** DER of the midnights that have occurred, by days since 1970: entries of a list share their days. */
+export type Days = Map<number, Der>;
+
+/** Ten years of them. */
+const mostDays = 3653;
 
 /** crlEntryExtensions with reasonCode, not critical, up to the reason's octet. */
 export const reasonExtension = Uint8Array.of(0x30, 0x0c, 0x30, 0x0a, 0x06, 0x03, 0x55, 0x1d, 0x15, 0x04, 0x03, 0x0a, 0x01);
@@ -52,8 +60,7 @@ type Writing = {
   readonly target: Uint8Array<ArrayBuffer>;
   /** Where the next octet goes. */
   at: number;
-  /** DER of the midnights that have occurred, by days since 1970: entries of a list share their days. */
-  readonly days: Map<number, Der>;
+  readonly days: Days;
 };
 
 // This runs once for each of a million entries: no object, no view, no string.

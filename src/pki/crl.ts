@@ -5,7 +5,7 @@ import { encodeAuthorityKeyIdentifier, encodeExtension } from "./certificate-ext
 import { tag } from "./der.ts";
 import { bitString, encodeHead, explicit, sequence, smallInteger, time, type Der } from "./der-writer.ts";
 import { encodeCrlNumber, encodeIssuingDistributionPoint } from "./crl-extension.ts";
-import { encodeEntries, type CrlEntries } from "./crl-entry.ts";
+import { encodeEntries, type CrlEntries, type Days } from "./crl-entry.ts";
 import { oid } from "./oid.ts";
 
 /** What a CRL takes from the authority that signs it. */
@@ -51,9 +51,10 @@ export async function* tbsCrlParts(
 ): AsyncGenerator<Uint8Array<ArrayBuffer>, undefined> {
   const { head, tail } = parts(issuer, plan);
   yield head;
+  const days: Days = new Map();
   let [count, octets] = [0, 0];
   for await (const batch of batches) {
-    const encoded = encodeEntries(batch);
+    const encoded = encodeEntries(batch, days);
     count += batch.count;
     octets += encoded.length;
     if (encoded.length > 0) yield encoded;
