@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { Fault } from "../fault.ts";
+import { lintResponseData } from "../pki/lint-ocsp.ts";
 import { type CertStatus, sealOcspResponse, tbsResponseData } from "../pki/ocsp.ts";
 import type { Ocsp } from "./ocsp.ts";
 import type { Responder, ResponderCertificate } from "./ocsp-responder.ts";
@@ -65,7 +66,10 @@ type Statement = {
   readonly nonce: Uint8Array | undefined;
 };
 
-/** The signed response. A signature that does not verify is discarded and asked for once more. */
+/**
+ * The signed response. A signature that does not verify is discarded and asked for once more.
+ * @throws Fault `lintRefused` when the bytes are not what they were meant to be.
+ */
 async function sign(ocsp: Ocsp, responder: Responder, { questions, statuses, nonce }: Statement): Promise<SignedAnswer> {
   const { hsm, events } = ocsp.ca;
   const { authority, key, verificationKey, keyHash } = responder;
@@ -77,6 +81,12 @@ async function sign(ocsp: Ocsp, responder: Responder, { questions, statuses, non
     return status ? [{ certId, status, thisUpdate, nextUpdate }] : [];
   });
   const tbs = tbsResponseData({ responderKeyHash: keyHash, producedAt: thisUpdate, responses, nonce });
+  const asked = questions.map(({ certId }, index) => ({ certId, recorded: statuses[index] }));
+  const findings = lintResponseData(tbs, { asked, nonce, responder: certificate, issuer: authority.issuer });
+  if (findings.length > 0) {
+    events.tell("error", "lint.refused", { authority: authority.slug, rules: findings.map(({ rule }) => rule) });
+    throw new Fault("lintRefused", findings.map(({ detail }) => detail).join("; "));
+  }
   for (let attempt = 1; attempt <= 2; attempt += 1) {
     const signature = await hsm.sign(key, "ocsp", tbs, "status");
     const response = await sealOcspResponse(tbs, verificationKey, { signature, certificates: [certificate.der] });

@@ -1,7 +1,7 @@
 import { hash } from "node:crypto";
 import { Fault } from "../fault.ts";
 import { type VerificationKey, verificationKey } from "../pki/algorithm.ts";
-import { keyHash, keyIdentifier, parseCertificate } from "../pki/certificate.ts";
+import { type Certificate, keyHash, keyIdentifier, parseCertificate } from "../pki/certificate.ts";
 import type { CertId } from "../pki/ocsp.ts";
 import { type Name, parseName } from "../pki/name.ts";
 import { sameBytes } from "../pki/tbs-certificate.ts";
@@ -28,14 +28,7 @@ export type Responder = {
 type IssuerHashes = Pick<CertId, "issuerNameHash" | "issuerKeyHash">;
 
 /** The certificate that answers carry, so that a client needs no other (RFC 6960 §4.2.2.2). */
-export type ResponderCertificate = {
-  /** DER. */
-  readonly der: Uint8Array;
-  /** 32 lower-case hex digits. */
-  readonly serial: string;
-  readonly notBefore: Date;
-  readonly notAfter: Date;
-};
+export type ResponderCertificate = Certificate & { readonly der: Uint8Array };
 
 const profile = "ocsp-responder";
 const principal = { id: "system", namespace: "/" };
@@ -106,9 +99,9 @@ export async function renewResponder(ca: Ca, responder: Responder): Promise<Resp
     publicKey,
     lifetimeSeconds: lifetimeSeconds(ca, authority),
   });
-  const { serial, notBefore, notAfter } = issued;
+  const { serial, notAfter } = issued;
   ca.events.tell("info", "responder.renewed", { authority: authority.slug, serial, notAfter: notAfter.toISOString() });
-  return { ...responder, certificate: { der: issued.certificate, serial, notBefore, notAfter } };
+  return { ...responder, certificate: readCertificate(issued.certificate) };
 }
 
 async function standingCertificate(
@@ -118,8 +111,11 @@ async function standingCertificate(
   const sought = { authority: authority.slug, spkiSha256: Buffer.from(key.spkiSha256, "hex") };
   const { ended, compromised, certificate: der } = await ca.database.read((sql) => readResponderRecord(sql, sought));
   if (!der || compromised) return { certificate: undefined, ended, compromised };
-  const { serial, notBefore, notAfter } = parseCertificate(der);
-  return { certificate: { der, serial, notBefore, notAfter }, ended, compromised };
+  return { certificate: readCertificate(der), ended, compromised };
+}
+
+function readCertificate(der: Uint8Array): ResponderCertificate {
+  return { ...parseCertificate(der), der };
 }
 
 /** Due at half of its life; one that ends with its authority is the last. */

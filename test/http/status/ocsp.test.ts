@@ -202,6 +202,26 @@ test("a revocation is seen by who asks by GET, although the answer before it was
   await expect.poll(async () => (await verdict()).statuses, { timeout: 10_000 }).toEqual(["revoked"]);
 });
 
+test("bytes that lint refuses are not signed: internalError, and the log has the rules", async () => {
+  const { ocsp } = service.service;
+  const responder = ocsp.responders.get("issuing-1");
+  if (!responder) throw new Error("there is no responder");
+  const told: unknown[] = [];
+  const signed: string[] = [];
+  const ca = {
+    ...ocsp.ca,
+    events: { ...ocsp.ca.events, tell: (_: string, event: string, fields: unknown) => void told.push([event, fields]) },
+    hsm: { ...ocsp.ca.hsm, sign: () => Promise.reject(new Error(`signed ${signed.push("")} times`)) },
+  };
+  const wrong = { ...responder, keyHash: new Uint8Array(20) };
+  const doors = ocspDoors({ ...service.service, ocsp: { ...ocsp, ca, responders: new Map([["issuing-1", wrong]]) } });
+  await using listener = await listenForOcsp(doors);
+  const { request } = await asked();
+  expect((await exchange(listener, { path: pathOf(request) })).body.toString("hex")).toBe("30030a0102");
+  expect(signed).toEqual([]);
+  expect(told).toContainEqual(["lint.refused", { authority: "issuing-1", rules: ["chancery_ocsp_responder_not_by_key"] }]);
+});
+
 describe("POST carries the request in its body (RFC 6960 A.1)", () => {
   test.for([
     { name: "with a parameter of the media type", sent: { headers: { "content-type": "Application/OCSP-Request; charset=binary" } } },
