@@ -12,12 +12,9 @@ const maxMembers = 64;
 /** Most items of one array: more than an order has identifiers. */
 const maxItems = 128;
 
-/** Names that mean something to JavaScript: code that copies members one by one would change a prototype. */
-const refusedNames: ReadonlySet<string> = new Set(["__proto__", "constructor", "prototype"]);
-
 /**
  * The one JSON value that `bytes` holds. Stricter than JSON.parse, within I-JSON (RFC 7493): UTF-8 without byte order mark, no member
- * name twice, no lone surrogate, no number beyond the range of a double; at most 8 levels deep, 64 members an object and 128
+ * name twice (TR-8), no lone surrogate, no number beyond the range of a double; at most 8 levels deep, 64 members an object and 128
  * items an array.
  * @throws Fault `malformed` with the offset, in UTF-16 units, of what is wrong.
  * @see RFC 8259, RFC 7493 §2
@@ -77,7 +74,6 @@ function readObject(reader: Reader, depth: number): JsonObject {
     const name = readString(reader);
     members += 1;
     if (members > maxMembers) throw wrong(reader, `more than ${maxMembers} members in one JSON object`, start);
-    if (refusedNames.has(name)) throw wrong(reader, `the member name "${name}" is not allowed`, start);
     if (name in object) throw wrong(reader, "a member name occurs twice in one JSON object", start);
     skipSpace(reader);
     if (!take(reader, ":")) throw wrong(reader, "no colon after a member name");

@@ -430,8 +430,8 @@ describe("what a request may hold beside", () => {
     const other = await acmeClient(service);
     const answer = await other.post(
       other.url("new-account"),
-      { resource: "new-reg", unknown: "reflect-me" },
-      { protected: { typ: "reflect-me" }, jws: (jws) => ({ ...jws, unknown: "reflect-me" }) },
+      { resource: "new-reg", unknown: "reflect-me", ["__proto__"]: { onlyReturnExisting: true }, constructor: "reflect-me" },
+      { protected: { typ: "reflect-me", prototype: {} }, jws: (jws) => ({ ...jws, unknown: "reflect-me", constructor: "reflect-me" }) },
     );
     expect(answer.status).toBe(201);
     expect(answer.text).not.toMatch(/reflect-me|resource/);
