@@ -1,4 +1,8 @@
+import { execFile } from "node:child_process";
 import { generateKeyPairSync, KeyObject, X509Certificate } from "node:crypto";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {
   type AcmeAnswer,
@@ -11,7 +15,9 @@ import {
   type SigningKey,
 } from "../../support/acme-client.ts";
 import { type MovedClock, movedClock } from "../../support/clock.ts";
+import { opensslOcspRequest, opensslOcspVerdict, postOcsp } from "../../support/ocsp.ts";
 import { standingGround, type Ground, startService, type TestService } from "../../support/service.ts";
+import { exchange } from "../exchange.ts";
 
 let clock: MovedClock;
 let ground: Ground;
@@ -56,6 +62,45 @@ function revokeByKey(payload: object, key: SigningKey): Promise<AcmeAnswer> {
 function told({ status, problem }: AcmeAnswer): { status: number; problem: string | undefined } {
   return { status, problem };
 }
+
+/** What openssl reads in an answer of the responder about a certificate. */
+async function ocspStatus({ leaf }: Held, nonce: boolean): Promise<string> {
+  const asked = { serials: [leaf.serialNumber.toLowerCase()], issuer: join(ground.directory, "chain.pem"), nonce };
+  const answer = await postOcsp(service.service, await opensslOcspRequest(asked));
+  return (await opensslOcspVerdict(answer.body, { ...asked, root: join(ground.directory, "root.pem") })).statuses[0] ?? "";
+}
+
+/** Serial numbers in the full CRL that is served, as openssl writes them. */
+async function crlSerials(): Promise<string> {
+  const { body } = await exchange(service.service.listeners.status, { path: "/crl/issuing-1.crl" });
+  const file = join(ground.directory, "fetched.crl");
+  await writeFile(file, body);
+  return (await promisify(execFile)("openssl", ["crl", "-inform", "DER", "-in", file, "-noout", "-text"])).stdout;
+}
+
+async function runJobs(...names: readonly string[]): Promise<void> {
+  for (const name of names) await service.service.jobs.find((job) => job.name === name)?.act(new AbortController().signal);
+}
+
+describe("what verifiers learn of a revocation (AR-20)", () => {
+  test("AR-20: after the 200 no OCSP answer that is made says good, kept ones end with the feed, and the next CRL has it", async () => {
+    const held = await issued();
+    expect([await ocspStatus(held, false), await ocspStatus(held, true)]).toEqual(["good", "good"]);
+    expect(await crlSerials()).not.toContain(held.leaf.serialNumber);
+    expect((await revoke({ certificate: held.certificate, reason: 4 })).status).toBe(200);
+    expect(await ocspStatus(held, true)).toBe("revoked");
+    // The service's own run of a job may be under way when ours comes, which then has nothing to do.
+    const statusKept = async () => (await runJobs("status feed"), ocspStatus(held, false));
+    await expect.poll(statusKept).toBe("revoked");
+    const published = async () => (await runJobs("crl", "crl directory"), crlSerials());
+    const entry = new RegExp(`Serial Number: ${held.leaf.serialNumber}\\n.*\\n.*\\n.*Reason Code:.*\\n *Superseded`);
+    await expect.poll(published).toMatch(entry);
+    const seconds = service.service.jobs
+      .filter(({ name }) => ["crl", "crl directory"].includes(name))
+      .map(({ everySeconds }) => everySeconds);
+    expect(seconds.reduce((sum, one) => sum + one, 0)).toBeLessThan(60);
+  });
+});
 
 describe("revokeCert", () => {
   test("AR-1, AR-11: the account that got it, or its key, gets 200 and an empty body; again it is alreadyRevoked 400", async () => {
