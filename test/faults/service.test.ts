@@ -347,7 +347,7 @@ describe("dangerous states", () => {
     const config = loadConfig({ env: { ...ground.env, CHANCERY_STATUS_LISTEN: "127.0.0.1:0" }, directory: ground.directory });
     await using later = await startService({}, { ...ground, config });
     const made = await later.service.ca.database.read((sql) => sql`select from issuance`);
-    expect(made).toHaveLength(3);
+    expect(made).toHaveLength(4);
   });
 
   test("four instances start at once on an empty database and one HSM: all start, with one hierarchy (DB-6)", async () => {
