@@ -9,12 +9,14 @@ import { profileByName, type Profile } from "../src/pki/profile.ts";
 import type { Specimen } from "./certificates.ts";
 import { statusUrlInCertificates } from "./service.ts";
 
-/** A CA of this file: what stands in the certificates it signs, and its private key. */
-type Authority = { readonly issuer: Issuer; readonly privateKey: KeyObject };
+/** A CA of this process: what stands in the certificates it signs, and its private key. */
+export type Authority = { readonly issuer: Issuer; readonly privateKey: KeyObject };
 
+/** A key of this process. */
 type Key = { readonly spki: Uint8Array; readonly privateKey: KeyObject };
 
-const newKey: Readonly<Record<string, () => Key>> = {
+/** Makes a key, by the name of its algorithm. */
+export const newKey: Readonly<Record<string, () => Key>> = {
   "P-256": () => exported(generateKeyPairSync("ec", { namedCurve: "P-256" })),
   "P-384": () => exported(generateKeyPairSync("ec", { namedCurve: "P-384" })),
   "RSA-2048": () => exported(generateKeyPairSync("rsa", { modulusLength: 2048 })),
@@ -76,7 +78,8 @@ function exported({ publicKey, privateKey }: { publicKey: KeyObject; privateKey:
   return { spki: publicKey.export({ format: "der", type: "spki" }), privateKey };
 }
 
-function authority(name: Name, { spki, privateKey }: Key, slug: string): Authority {
+/** A CA of that name and key; its URLs are those of our service's authority `slug`. */
+export function authority(name: Name, { spki, privateKey }: Key, slug: string): Authority {
   const algorithm: KeyAlgorithm = keyAlgorithm(spki);
   const urls = {
     caIssuers: `${statusUrlInCertificates}/ca/${slug}.cer`,
@@ -87,13 +90,15 @@ function authority(name: Name, { spki, privateKey }: Key, slug: string): Authori
   return { privateKey, issuer: { subject: encodeName(name), spki, subjectKeyIdentifier: keyIdentifier(spki), notAfter, algorithm, urls } };
 }
 
-function profile(name: string): Profile {
+/** The profile of that name. @throws Error when there is none. */
+export function profile(name: string): Profile {
   const found = profileByName(name);
   if (found === undefined) throw new Error(`no profile ${name}`);
   return found;
 }
 
-async function signed(
+/** A DER certificate of the authority, of a random serial number. */
+export async function signed(
   { issuer, privateKey }: Authority,
   made: Profile,
   content: { subject: Name; names: readonly { type: "dns"; value: string }[]; spki: Uint8Array },
@@ -104,11 +109,18 @@ async function signed(
   // The same 126 random bits as the service's: positive, and no leading zero octet (RFC 5280 §4.1.2.2).
   serial.writeUInt8((serial.readUInt8(0) & 0x3f) | 0x40, 0);
   const tbs = tbsCertificate(issuer, made, content, { serial: serial.toString("hex"), notBefore, notAfter });
-  // P-384 signs with SHA-384, every other key of ours with SHA-256.
-  const hash = issuer.algorithm === "P-384" ? "sha384" : "sha256";
-  const certificate = await sealCertificate(tbs, verificationKey(issuer.spki), sign(hash, tbs, privateKey));
+  const certificate = await sealCertificate(tbs, verificationKey(issuer.spki), signature({ issuer, privateKey }, tbs));
   if (certificate === undefined) throw new Error(`the signature of ${issuer.algorithm} does not verify`);
   return certificate;
+}
+
+/** A signature over `bytes` as an authority or a responder makes it. */
+export function signature(
+  { issuer, privateKey }: { readonly issuer: Pick<Issuer, "algorithm">; readonly privateKey: KeyObject },
+  bytes: Uint8Array,
+): Uint8Array {
+  // P-384 signs with SHA-384, every other key of ours with SHA-256.
+  return sign(issuer.algorithm === "P-384" ? "sha384" : "sha256", bytes, privateKey);
 }
 
 async function write(file: string, der: Uint8Array): Promise<void> {

@@ -46,9 +46,7 @@ function companyOf(specimen: Specimen, family: readonly Specimen[]): readonly Sp
 
 async function exchange(specimen: Specimen, how: "GET" | "POST", asked: readonly Specimen[]): Promise<string> {
   const file = `${specimen.certificate}.${how}-${asked.length}`;
-  const certificates = asked.flatMap(({ issuer, certificate }) => ["-issuer", issuer, "-cert", certificate]);
-  await outputOf("openssl", ["ocsp", "-no_nonce", ...certificates, "-reqout", `${file}.request`]);
-  const request = await readFile(`${file}.request`);
+  const request = await writeRequest(`${file}.request`, asked);
   const { ocspUrl } = specimen;
   const headers = { "Content-Type": "application/ocsp-request" };
   const answer =
@@ -58,4 +56,11 @@ async function exchange(specimen: Specimen, how: "GET" | "POST", asked: readonly
   if (answer.status !== 200) throw new Error(`${how} ${ocspUrl}: HTTP status ${answer.status}`);
   await writeFile(`${file}.response`, Buffer.from(await answer.arrayBuffer()));
   return `${file}.response`;
+}
+
+/** OpenSSL's OCSP request about all of them in one, without a nonce, which it also writes to `file`. */
+export async function writeRequest(file: string, asked: readonly Specimen[]): Promise<Buffer<ArrayBuffer>> {
+  const certificates = asked.flatMap(({ issuer, certificate }) => ["-issuer", issuer, "-cert", certificate]);
+  await outputOf("openssl", ["ocsp", "-no_nonce", ...certificates, "-reqout", file]);
+  return await readFile(file);
 }

@@ -9,12 +9,13 @@ import { judge } from "./judge.ts";
 import { bouncyCastle, go, java, pyhanko, webpki } from "./library.ts";
 import { inspectLiveUrls } from "./live-urls.ts";
 import { nss } from "./nss.ts";
+import { givenMethods, otherIssuers } from "./other-issuers.ts";
 import { ocspControls } from "./ocsp-controls.ts";
 import { openssl } from "./openssl.ts";
 import type { Relay } from "./relay.ts";
 import { setStage } from "./stage.ts";
 import { nginxAndCurl } from "./staple.ts";
-import { statusLinters } from "./status-linters.ts";
+import { lintFiles, statusLinters } from "./status-linters.ts";
 import type { Question, Tool } from "./tool.ts";
 
 /**
@@ -41,9 +42,23 @@ export async function revocation(
   await inspectLiveUrls(matrix, stage);
   await ocspControls(matrix, stage, tools);
   await statusLinters(run, stage, questions);
+  await beyondTheService(run, tools, directory);
   // The last: from here on a stranger's CRLs stand behind the URLs.
   await crlControls(run, stage, tools);
   return versions;
+}
+
+/** What issuers of other key algorithms sign; see `otherIssuers`. */
+async function beyondTheService(run: Run, tools: readonly Tool[], directory: string): Promise<void> {
+  const issuers = await otherIssuers(directory);
+  const subjects = new Map(
+    issuers.flatMap(({ algorithm, questions }) => questions.map((question) => [question, `issuer ${algorithm}`] as const)),
+  );
+  for (const tool of tools) {
+    const questions = [...subjects.keys()].filter(({ method }) => givenMethods[tool.name].includes(method));
+    await judge(run.matrix, tool, { questions, subjectOf: (question) => subjects.get(question) ?? question.method });
+  }
+  for (const issuer of issuers) await lintFiles(run, issuer, () => `issuer ${issuer.algorithm}`);
 }
 
 /** By which method a tool asks that chooses by itself. */
@@ -63,7 +78,7 @@ async function judgeVisibly(
   { questions, relay }: { questions: readonly Question[]; relay: Relay },
 ): Promise<void> {
   const before = relay.seen.length;
-  await judge(matrix, tool, questions);
+  await judge(matrix, tool, { questions });
   const way = ways[tool.name];
   if (way === undefined) return;
   await matrix.check({ subject: `OCSP ${way}`, peer: tool.name, check: `it asks by ${way}` }, async () => {

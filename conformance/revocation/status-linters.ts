@@ -7,29 +7,42 @@ import { answerable } from "./openssl.ts";
 import { crlPaths, type Stage } from "./stage.ts";
 import type { Question } from "./tool.ts";
 
+/** What is linted: CRLs of an issuer of end entities, CRLs of a root, and OCSP responses; DER files. */
+type Linted = { readonly crls: readonly string[]; readonly rootCrls: readonly string[]; readonly responses: readonly string[] };
+
 /** zlint and pkilint find nothing, warnings included, in the CRLs of the service and in the OCSP responses that the questions got. */
 export async function statusLinters(run: Run, { url, place }: Stage, questions: readonly Question[]): Promise<void> {
   const fetched = (paths: readonly string[]): Promise<string[]> =>
     several(paths, 2, (path) => fetchFile(url(path), fileOf(place.directory, url(path))));
-  const crls = await fetched([crlPaths.full, ...crlPaths.shards]);
-  const rootCrls = await fetched([crlPaths.root]);
   const signed = questions.filter(({ specimen }) => answerable(specimen)).map(({ response }) => response);
-  const responses = [...new Set(signed.filter((file) => file !== undefined))];
-  const judge = async (linter: Linter | undefined, subject: string, files: readonly string[]): Promise<void> => {
+  const linted = {
+    crls: await fetched([crlPaths.full, ...crlPaths.shards]),
+    rootCrls: await fetched([crlPaths.root]),
+    responses: [...new Set(signed.filter((file) => file !== undefined))],
+  };
+  await lintFiles(run, linted, (file) => (linted.responses.includes(file) ? "OCSP responses" : "CRLs"));
+}
+
+/** They find nothing in any of these files; `subjectOf` names what a file is in the matrix. */
+export async function lintFiles(run: Run, { crls, rootCrls, responses }: Linted, subjectOf: (file: string) => string): Promise<void> {
+  const linters = lintersOf(run);
+  const judgements = [
+    { linter: linters.zlint, files: crls, rules: "all rules" },
+    // By the rules of the CA/Browser Forum zlint takes every CRL for one of end entities, which lives ten days at most.
+    { linter: linters.zlintForPrivate, files: rootCrls, rules: "RFC 5280" },
+    { linter: linters.pkilint?.crl, files: crls, rules: "RFC 5280" },
+    { linter: linters.pkilint?.crlByBaseline, files: crls, rules: "the Baseline Requirements" },
+    { linter: linters.pkilint?.rootCrl, files: rootCrls, rules: "RFC 5280" },
+    { linter: linters.pkilint?.response, files: responses, rules: "RFC 6960" },
+  ];
+  for (const { linter, files, rules } of judgements) {
     const findings = await linter?.findings(files);
     for (const [index, file] of files.entries()) {
       if (linter === undefined || findings === undefined) continue;
-      await run.matrix.check({ subject, peer: linter.peer, check: `nothing in ${basename(file)}` }, async () => told(findings[index]));
+      const check = `nothing in ${basename(file)} by ${rules}`;
+      await run.matrix.check({ subject: subjectOf(file), peer: linter.peer, check }, async () => told(findings[index]));
     }
-  };
-  const linters = lintersOf(run);
-  await judge(linters.zlint, "CRLs", crls);
-  // By the rules of the CA/Browser Forum zlint takes every CRL for one of end entities, which lives ten days at most.
-  await judge(linters.zlintForPrivate, "CRLs", rootCrls);
-  await judge(linters.pkilint?.crl, "CRLs", crls);
-  await judge(linters.pkilint?.crlByBaseline, "CRLs by the Baseline Requirements", crls);
-  await judge(linters.pkilint?.rootCrl, "CRLs", rootCrls);
-  await judge(linters.pkilint?.response, "OCSP responses", responses);
+  }
 }
 
 /** Each linter finds the faults that were planted for it in the CRLs of `directory`, which conformance/python/bad_crls.py wrote. */
