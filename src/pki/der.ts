@@ -82,24 +82,6 @@ export function readHead(bytes: Uint8Array, what: string, count: number): readon
 }
 
 /**
- * The encodings of the fields of the SEQUENCE that `bytes` is, one after the other (views). Of each its length alone has been looked at:
- * whoever takes one walks it with `readDer`. For lists that are longer than a document may be.
- * @throws Fault `malformed`, when it comes to a field that is not inside the SEQUENCE.
- */
-export function* encodedFields(bytes: Uint8Array, what: string): Generator<Uint8Array, undefined> {
-  const source = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (source[0] !== tag.sequence) throw new Fault("malformed", `${what} is not a SEQUENCE`);
-  const { contentStart, end } = readLength(source, 0, source.length);
-  if (end !== source.length) throw new Fault("malformed", `${what} is followed by ${source.length - end} more octets`);
-  for (let start = contentStart; start < end;) {
-    const field = readLength(source, start, end);
-    yield source.subarray(start, field.end);
-    start = field.end;
-  }
-  return undefined;
-}
-
-/**
  * The single DER value inside an OCTET STRING (an extension's value), under the same gate and within the same document's caps.
  * @throws Fault `malformed`
  */

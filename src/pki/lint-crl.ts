@@ -40,7 +40,7 @@ export const crlRules: readonly CrlRule[] = [...crlFieldRules, ...crlEntryRules]
 /** Takes the octets of a TBSCertList, part by part. */
 export type CrlLinter = {
   push(part: Uint8Array): void;
-  /** What is wrong with the whole: any finding, whatever its severity, stops the signature. */
+  /** What is wrong with the whole. A finding, whatever its severity, stops the signature. */
   end(): Finding[];
 };
 

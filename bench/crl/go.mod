@@ -1,0 +1,3 @@
+module example.org/chancery/bench/crl
+
+go 1.21
