@@ -12,7 +12,7 @@ export function addDoctor(program: Command, shell: Shell): void {
     usage: "doctor",
     summary: "check what the service needs, and say what is wrong",
     description:
-      "Check what the service needs: Node, options, data directory, PKCS#11 module, token, PIN, keys, database, clock, ports, its certificate. Says what is wrong and what to do, and changes nothing. Exits with 1 when something is wrong. The PIN is tried only when no service runs and the token counts no failed try.",
+      "Check what the service needs: Node, options, data directory, PKCS#11 module, token, PIN, keys, database, clock, ports, its certificate, CRLs. Says what is wrong and what to do, and changes nothing. Exits with 1 when something is wrong. The PIN is tried only when no service runs and the token counts no failed try.",
     examples: ["npx chancery doctor", "npx chancery doctor --config /etc/chancery.yaml --json"],
   })
     .option("--config <file>", "YAML file with options; the environment wins over it")
@@ -32,10 +32,11 @@ async function examine(shell: Shell, configFile: string | undefined): Promise<Fi
   const node = examineNode(process.versions.node);
   if (!config) return [node, ...findings];
 
-  const [{ askOps, examineListeners }, { examineToken }, { examineDatabase }] = await Promise.all([
+  const [{ askOps, examineListeners }, { examineToken }, { examineDatabase }, { examineCrls }] = await Promise.all([
     import("./examine-listeners.ts"),
     import("./examine-token.ts"),
     import("./examine-database.ts"),
+    import("./examine-crls.ts"),
   ]);
   const ops = await askOps(config);
   const database = await examineDatabase(config, shell.trials, ops.running);
@@ -50,6 +51,7 @@ async function examine(shell: Shell, configFile: string | undefined): Promise<Fi
     ...database.findings,
     ...(await examineListeners(config, ops)),
     await examineServiceCertificate(config, shell.now()),
+    ...(await examineCrls(config, shell.now())),
   ];
 }
 

@@ -1,0 +1,160 @@
+import { readFile, rm, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { publishCrl } from "../../src/ca/publish-crl.ts";
+import type { ServedCrl } from "../../src/ca/served-crl.ts";
+import { type CrlDirectory, openCrlDirectory } from "../../src/jobs/crl-directory.ts";
+import { type CrlGround, crlGround, opensslCrl, standing } from "../support/crl-world.ts";
+
+let crls: CrlGround;
+let path: string;
+let directory: CrlDirectory;
+beforeAll(async () => {
+  crls = await crlGround({ mtls: 1 });
+});
+afterAll(() => crls[Symbol.asyncDispose]());
+beforeEach(async () => {
+  path = join(crls.ground.directory, `crl-${Math.round(performance.now())}`);
+  directory = await openCrlDirectory(crls.ca.database, path);
+  await directory.refresh();
+  return () => directory[Symbol.asyncDispose]();
+});
+
+const publishNext = async (): Promise<void> => {
+  crls.clock.aheadSeconds += 1;
+  expect(await publishCrl(crls.ca, "issuing-1")).toBeDefined();
+};
+
+const octetsOf = async (crl: ServedCrl | undefined): Promise<Buffer> => {
+  if (!crl) throw new Error("nothing is served");
+  return crl.body instanceof Uint8Array ? Buffer.from(crl.body) : Buffer.concat(await Array.fromAsync(crl.body()));
+};
+
+/** Revocations as they are after a year of them: enough for a CRL that is not kept in memory. */
+const many = async (count: number): Promise<void> => {
+  await crls.ca.database.transactAlone(
+    60_000,
+    ({ sql }) => sql`
+      insert into revocation (authority, serial, revoked_at, reason, not_after)
+      select 'issuing-1', decode('4' || substr(md5(g::text), 2), 'hex'), '2026-01-01T00:00:00Z', 4, '2090-01-01T00:00:00Z'
+      from generate_series(1, ${count}) g`,
+  );
+};
+
+describe("the directory of CRLs", () => {
+  test("has each as a file, under the path that its URL has: what a web server serves is what the service serves", async () => {
+    for (const slot of ["issuing-1", "issuing-1/0", "root-1"]) {
+      const { der } = await standing(crls.ca, slot);
+      expect(await readFile(join(path, `${slot}.crl`))).toEqual(der);
+      expect(await octetsOf(directory.crl(slot))).toEqual(der);
+      expect((await stat(join(path, `${slot}.crl`))).mode & 0o777).toBe(0o644);
+    }
+    expect(directory.crl("issuing-1/1")).toBeUndefined();
+  });
+
+  test("follows what is published, by whichever instance", async () => {
+    await publishNext();
+    const { der, number } = await standing(crls.ca);
+    expect(directory.crl("issuing-1")?.number).toBeLessThan(number);
+    await directory.refresh();
+    expect(directory.crl("issuing-1")?.number).toBe(number);
+    expect(await readFile(join(path, "issuing-1.crl"))).toEqual(der);
+  });
+
+  test("puts back a file that is gone or was cut", async () => {
+    const file = join(path, "issuing-1.crl");
+    const { der } = await standing(crls.ca);
+    await rm(file);
+    await directory.refresh();
+    expect(await readFile(file)).toEqual(der);
+    await writeFile(file, der.subarray(0, 100));
+    await directory.refresh();
+    expect(await readFile(file)).toEqual(der);
+  });
+
+  test("that cannot be written leaves what is short served from memory, and says so", async () => {
+    const file = join(crls.ground.directory, "a-file");
+    await writeFile(file, "");
+    await using stuck = await openCrlDirectory(crls.ca.database, join(file, "crl"));
+    await expect(stuck.refresh()).rejects.toThrow(/ENOTDIR|EEXIST/);
+    expect(await octetsOf(stuck.crl("issuing-1"))).toEqual((await standing(crls.ca)).der);
+    expect(stuck.crl("root-1")).toBeDefined();
+  });
+
+  test("goes not back to an older CRL where the database was restored: the file of before stays until a newer one is published (XC-14)", async () => {
+    const kept = await standing(crls.ca);
+    await publishNext();
+    await directory.refresh();
+    const newest = await standing(crls.ca);
+    await crls.ca.database.read((sql) => sql`alter table crl_slot disable trigger crl_slot_order`);
+    await crls.ca.database.read(
+      (sql) => sql`
+        update crl_slot set publication = ${kept.publication}, number = ${String(kept.number)}, this_update = ${kept.thisUpdate.toISOString()},
+          next_update = ${kept.nextUpdate.toISOString()}, entries = ${kept.entries}, octets = ${kept.octets},
+          sha256 = ${Buffer.from(kept.sha256, "hex")}, previous = ${newest.publication} where path = 'issuing-1'`,
+    );
+    await crls.ca.database.read((sql) => sql`alter table crl_slot enable trigger crl_slot_order`);
+    await using started = await openCrlDirectory(crls.ca.database, path);
+    for (const instance of [directory, started]) {
+      await instance.refresh();
+      expect(instance.crl("issuing-1")).toMatchObject({
+        number: newest.number,
+        thisUpdate: newest.thisUpdate,
+        nextUpdate: newest.nextUpdate,
+      });
+      expect(await octetsOf(instance.crl("issuing-1"))).toEqual(newest.der);
+    }
+    await publishNext();
+    await started.refresh();
+    expect(started.crl("issuing-1")?.number).toBeGreaterThan(newest.number);
+  });
+
+  test("takes no file for a CRL that is none", async () => {
+    await writeFile(join(path, "issuing-1.crl"), "not a CRL");
+    await using started = await openCrlDirectory(crls.ca.database, path);
+    await started.refresh();
+    expect(await octetsOf(started.crl("issuing-1"))).toEqual((await standing(crls.ca)).der);
+  });
+});
+
+describe("a CRL of more than a megabyte", () => {
+  beforeAll(async () => {
+    await many(30_000);
+    await publishNext();
+  });
+
+  test("is published whole, and openssl reads every entry", async () => {
+    const { der, whole, entries } = await standing(crls.ca);
+    expect([whole, entries]).toEqual([true, 30_000]);
+    expect(der.length).toBeGreaterThan(1024 * 1024);
+    const { verified, serials } = await opensslCrl(der, join(crls.ground.directory, "chain.pem"));
+    expect([verified, serials.length, new Set(serials).size]).toEqual([true, 30_000, 30_000]);
+  });
+
+  test("lies in its file alone, and whoever began to read the old one reads it to its end", async () => {
+    const before = await standing(crls.ca);
+    const served = directory.crl("issuing-1");
+    expect(served?.body).toBeInstanceOf(Function);
+    const body = served?.body;
+    if (typeof body !== "function") throw new Error("it is in memory");
+    const reader = body()[Symbol.asyncIterator]();
+    const pieces = [(await reader.next()).value ?? new Uint8Array()];
+    await publishNext();
+    await directory.refresh();
+    for (let next = await reader.next(); !next.done; next = await reader.next()) pieces.push(next.value);
+    expect(Buffer.concat(pieces)).toEqual(before.der);
+    const after = await standing(crls.ca);
+    expect(await octetsOf(directory.crl("issuing-1"))).toEqual(after.der);
+    expect(after.sha256).not.toBe(before.sha256);
+  });
+
+  test("is taken from its file at the next start, and written again from it where that is gone", async () => {
+    await using started = await openCrlDirectory(crls.ca.database, path);
+    await started.refresh();
+    const { der } = await standing(crls.ca);
+    await rm(join(path, "issuing-1.crl"));
+    await started.refresh();
+    expect(await readFile(join(path, "issuing-1.crl"))).toEqual(der);
+    expect(await octetsOf(started.crl("issuing-1"))).toEqual(der);
+  });
+});
