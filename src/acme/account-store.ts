@@ -1,4 +1,5 @@
 import { LRUCache } from "lru-cache";
+import { isWithin } from "../access/namespace-store.ts";
 import type { Tx } from "../database/connect.ts";
 import type { Sql } from "../database/connection.ts";
 import { Fault } from "../fault.ts";
@@ -210,7 +211,7 @@ export async function listAccountRows(
 ): Promise<Account[]> {
   const rows = await sql<AccountColumns[]>`
     select ${accountColumns(sql)} from acme_account a
-    where ${namespace === "/" ? sql`true` : sql`(a.namespace = ${namespace} or starts_with(a.namespace, ${`${namespace}/`}))`}
+    where ${isWithin(sql, sql`a.namespace`, namespace)}
       ${after ? sql`and (a.created_at, a.id) < (${after.createdAt.toISOString()}::timestamptz, ${after.id})` : sql``}
     order by a.created_at desc, a.id desc limit ${limit}`;
   return rows.flatMap((row) => accountOf(row) ?? []);

@@ -1,3 +1,4 @@
+import { isWithin } from "../access/namespace-store.ts";
 import type { Tx } from "../database/connect.ts";
 import type { Sql } from "../database/connection.ts";
 
@@ -89,10 +90,10 @@ export async function useExternalAccountKey({ sql }: Tx, id: string, now: Date):
  */
 export async function recordExternalAccountKeyRevocation(
   { sql }: Tx,
-  { id, within: outer, revokedAt }: { readonly id: string; readonly within: string; readonly revokedAt: Date },
+  { id, within, revokedAt }: { readonly id: string; readonly within: string; readonly revokedAt: Date },
 ): Promise<{ readonly namespace: string; readonly ended: boolean } | undefined> {
   const [row] = await sql<{ namespace: string; ended: boolean }[]>`
-    with k as (select id, namespace, revoked_at from acme_external_account_key where id = ${id} and ${within(sql, outer)} for update),
+    with k as (select id, namespace, revoked_at from acme_external_account_key where id = ${id} and ${isWithin(sql, sql`namespace`, within)} for update),
       ended as (update acme_external_account_key e set revoked_at = ${revokedAt.toISOString()} from k where e.id = k.id and k.revoked_at is null)
     select namespace, revoked_at is null as ended from k`;
   return row;
@@ -113,7 +114,7 @@ export async function listExternalAccountKeyRows(
 ): Promise<ExternalAccountKeyRecord[]> {
   const rows = await sql<Columns[]>`
     select ${columns(sql)} from acme_external_account_key k
-    where ${within(sql, namespace)} ${after ? sql`and (k.created_at, k.id) < (${after.createdAt.toISOString()}::timestamptz, ${after.id})` : sql``}
+    where ${isWithin(sql, sql`k.namespace`, namespace)} ${after ? sql`and (k.created_at, k.id) < (${after.createdAt.toISOString()}::timestamptz, ${after.id})` : sql``}
     order by k.created_at desc, k.id desc limit ${limit}`;
   return rows.map(record);
 }
@@ -125,6 +126,3 @@ export async function readAccountPolicy(sql: Sql, id: string): Promise<Pick<Exte
   const { names, ipRanges } = row;
   return names === null && ipRanges === null ? {} : { names: names ?? [], ipRanges: ipRanges ?? [] };
 }
-
-const within = (sql: Sql, namespace: string) =>
-  namespace === "/" ? sql`true` : sql`(namespace = ${namespace} or starts_with(namespace, ${`${namespace}/`}))`;

@@ -1,4 +1,5 @@
 import type { PendingQuery, Row } from "postgres";
+import { isWithin } from "../access/namespace-store.ts";
 import { newestAttempt } from "../ca/attempt-store.ts";
 import type { Sql } from "../database/connection.ts";
 import type { Order, OrderStatus } from "./order.ts";
@@ -227,12 +228,7 @@ export async function listOrderRows(
   scope: OrderScope,
   { limit, after, now }: { readonly limit: number; readonly after?: OrderPosition | undefined; readonly now: Date },
 ): Promise<Order[]> {
-  const whose =
-    "account" in scope
-      ? sql`o.account_id = ${scope.account}`
-      : scope.namespace === "/"
-        ? sql`true`
-        : sql`(acc.namespace = ${scope.namespace} or starts_with(acc.namespace, ${`${scope.namespace}/`}))`;
+  const whose = "account" in scope ? sql`o.account_id = ${scope.account}` : isWithin(sql, sql`acc.namespace`, scope.namespace);
   const rows = await sql<OrderColumns[]>`
     select ${orderColumns(sql, now.toISOString())}
     where ${whose} ${after ? sql`and (o.created_at, o.id) < (${after.createdAt.toISOString()}::timestamptz, ${after.id})` : sql``}

@@ -1,3 +1,4 @@
+import { isWithin } from "../access/namespace-store.ts";
 import type { Sql } from "../database/connection.ts";
 import { columns } from "./columns.ts";
 
@@ -135,8 +136,7 @@ export async function listCertificateRecords(
   };
   return await sql<CertificateRecord[]>`
     select ${certificateColumns(sql)}
-    where c.certificate is not null
-      ${scope.namespace === "/" ? sql`` : sql`and (c.namespace = ${scope.namespace} or starts_with(c.namespace, ${`${scope.namespace}/`}))`}
+    where c.certificate is not null and ${isWithin(sql, sql`c.namespace`, scope.namespace)}
       ${filter.reversedName === undefined ? sql`` : sql`and (c.authority, c.serial) in (select authority, serial from certificate_name where reversed_name = ${filter.reversedName})`}
       ${filter.serial === undefined ? sql`` : sql`and c.authority in (select slug from authority) and c.serial = ${filter.serial}`}
       ${filter.status === undefined ? sql`` : status[filter.status]}

@@ -1,3 +1,4 @@
+import { isWithin } from "../access/namespace-store.ts";
 import type { Sql } from "../database/connection.ts";
 import type { Tx } from "../database/connect.ts";
 
@@ -14,8 +15,7 @@ export type RevokedCertificate = {
 };
 
 /** A condition over rows `c` of `certificate`: that they lie in this namespace or within it. */
-export const liesWithin = (sql: Sql, namespace: string) =>
-  namespace === "/" ? sql`true` : sql`(c.namespace = ${namespace} or starts_with(c.namespace, ${`${namespace}/`}))`;
+export const liesWithin = (sql: Sql, namespace: string) => isWithin(sql, sql`c.namespace`, namespace);
 
 /** Revokes a certificate of `namespace` or within it. @returns undefined when it was revoked before, or there is none. */
 export async function recordRevocation(
