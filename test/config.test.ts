@@ -177,11 +177,30 @@ test.for([
   else expect(told).toMatch(says);
 });
 
+test.for([
+  { name: "none unless they are said", text: undefined, shards: {} },
+  { name: "none is none", text: "none", shards: {} },
+  { name: "of each profile that is named", text: "mtls=16, server=1024", shards: { mtls: 16, server: 1024 } },
+])("shards of CRLs: $name", ({ text, shards }) => {
+  const env = { ...production, ...(text !== undefined && { CHANCERY_CRL_SHARDS: text }) };
+  expect(loadConfig({ env, directory })).toMatchObject({ crlShards: shards, crlDir: join(directory, "var/crl") });
+});
+
+test.for(["mtls", "mtls=", "mtls=0", "mtls=1025", "mtls=1=2", "mtls=1,mtls=2", "MTLS=1", "=4", "mtls=1.5", ","])(
+  "CHANCERY_CRL_SHARDS=%s is refused",
+  (text) => {
+    expect(refusal({ ...production, CHANCERY_CRL_SHARDS: text })).toContain("CHANCERY_CRL_SHARDS must be none, or profiles");
+  },
+);
+
 async function file(text: string): Promise<string> {
   const path = join(directory, "chancery.yaml");
   await writeFile(path, text);
   return path;
 }
+
+/** The shards that a configuration file gives. */
+const shards = async (text: string) => loadConfig({ env: production, directory, configFile: await file(text) }).crlShards;
 
 describe("a configuration file", () => {
   test("holds the same options in camelCase; the environment wins", async () => {
@@ -190,7 +209,20 @@ describe("a configuration file", () => {
     expect(config).toMatchObject({ listen: { host: "::1", port: 8443 }, pkcs11Sessions: 4, baseUrl: "https://ca.example.org" });
   });
 
+  test("gives the shards of CRLs as a mapping, or as the environment does", async () => {
+    expect(await shards("crlShards: {mtls: 16, server: 8}\n")).toEqual({ mtls: 16, server: 8 });
+    expect(await shards("crlShards:\n  mtls: '16'\n")).toEqual({ mtls: 16 });
+    expect(await shards("crlShards: mtls=4\n")).toEqual({ mtls: 4 });
+  });
+
   test.for([
+    { name: "shards that are a list", text: "crlShards: [mtls]\n", says: "crlShards is neither text nor a number" },
+    {
+      name: "a number of shards that is none",
+      text: "env: evaluation\ncrlShards: {mtls: many}\n",
+      says: "CHANCERY_CRL_SHARDS must be none",
+    },
+    { name: "a mapping where there is none", text: "listen: {host: a}\n", says: "and listen is neither text nor a number" },
     { name: "an unknown option", text: "env: evaluation\nlisten_: x\n", says: "listen_ in the configuration file is no option" },
     { name: "what is no YAML", text: "a: [\nb: c: d\n", says: /cannot be read: [^\n]* at line \d+, column \d+$/ },
     { name: "a list", text: "- a\n", says: /must hold options in camelCase, one a line, as listen: 0.0.0.0:9443$/ },
