@@ -75,6 +75,21 @@ export function crlLinter(context: CrlLintContext): CrlLinter {
   };
 }
 
+/**
+ * The parts of a TBSCertList as they come, on their way to the token. Where the linter finds something the last one is followed by a fault
+ * and not by the end, so that nothing is signed.
+ * @throws Fault `lintRefused` with the rules and what they found.
+ */
+export async function* lintedParts(parts: AsyncIterable<Uint8Array>, context: CrlLintContext): AsyncGenerator<Uint8Array, undefined> {
+  const linter = crlLinter(context);
+  for await (const part of parts) {
+    linter.push(part);
+    yield part;
+  }
+  const findings = linter.end();
+  if (findings.length > 0) throw new Fault("lintRefused", findings.map(({ rule, detail }) => `${rule}: ${detail}`).join("; "));
+}
+
 function unlessMalformed(act: () => string | undefined): string | undefined {
   try {
     return act();

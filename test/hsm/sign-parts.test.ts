@@ -7,6 +7,7 @@ import { tbsCrlParts, type CrlPlan } from "../../src/pki/crl.ts";
 import type { CrlEntries } from "../../src/pki/crl-entry.ts";
 import type { HsmOptions } from "../../src/hsm/client.ts";
 import type { KeyAlgorithm } from "../../src/pki/algorithm.ts";
+import { lintedParts } from "../../src/pki/lint-crl.ts";
 import { freshToken } from "../support/token.ts";
 import type { FreshToken } from "../support/token.ts";
 import { childProcesses, newKey, openToken } from "./signing-token.ts";
@@ -148,6 +149,20 @@ test("a stream that breaks off fails with its own error, and the host keeps none
   }
   const signature = await open.hsm.signParts(key.reference, "crl", inTurn(cut(bytes, 3000)));
   expect(verifies(key, bytes, signature)).toBe(true);
+});
+
+test("what the linter refuses on its way is not signed (XI-4)", async () => {
+  const key = await newKey(open.hsm, { purposes: ["crl"] });
+  const bytes = await tbsCertList(2, { algorithm: "P-384" });
+  const issuer = {
+    subject: Buffer.from("300c310a300806035504030c0161", "hex"),
+    subjectKeyIdentifier: Buffer.alloc(20, 7),
+    algorithm: "P-256",
+  } as const;
+  await expect(open.hsm.signParts(key.reference, "crl", lintedParts(inTurn(cut(bytes, 50)), { issuer }))).rejects.toMatchObject({
+    code: "lintRefused",
+    detail: expect.stringMatching(/^chancery_crl_signature_algorithm_not_issuer: .*; e_crl_unique_revoked_certificate: /),
+  });
 });
 
 test("a host killed in mid-stream fails that stream with hsmUnavailable, and the next is signed (PK-12)", async () => {
