@@ -5,7 +5,7 @@ import { execute, outputOf, several } from "../execute.ts";
 import type { Matrix } from "../matrix.ts";
 import { rest, type Service } from "../service.ts";
 import { fileOf } from "./evidence.ts";
-import type { Stage } from "./stage.ts";
+import { crlPaths, type Stage } from "./stage.ts";
 import { profiles, type Place } from "./stock.ts";
 
 /** A certificate in a PEM file, and the profile that it was issued under. */
@@ -23,6 +23,17 @@ export async function inspectLiveUrls(matrix: Matrix, { service, place }: Stage)
     await matrix.check({ ...where, check: "CRL, OCSP response and issuer are there, are its own and are young (XC-22)" }, async () => {
       const wrong = await wrongBehind(certificate, place);
       return wrong.length === 0 ? undefined : wrong.join("; ");
+    });
+  }
+}
+
+/** The directory from which any web server can serve the CRLs has them under the same paths, byte for byte. */
+export async function inspectCrlDirectory(matrix: Matrix, { service, url }: Stage): Promise<void> {
+  for (const path of [crlPaths.root, crlPaths.full, ...crlPaths.shards]) {
+    await matrix.check({ subject: "CRLs", peer: "chancery", check: `the directory has ${path} as it is served` }, async () => {
+      const served = Buffer.from(await (await fetch(url(path))).arrayBuffer());
+      const kept = await readFile(join(service.dataDirectory, path));
+      return kept.equals(served) ? undefined : `${kept.length} octets in the file, ${served.length} behind the URL, and not the same`;
     });
   }
 }

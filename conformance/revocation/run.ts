@@ -7,7 +7,7 @@ import { gnutls } from "./gnutls.ts";
 import { installTools } from "./install.ts";
 import { judge } from "./judge.ts";
 import { bouncyCastle, go, java, pyhanko, webpki } from "./library.ts";
-import { inspectLiveUrls } from "./live-urls.ts";
+import { inspectCrlDirectory, inspectLiveUrls } from "./live-urls.ts";
 import { nss } from "./nss.ts";
 import { givenMethods, otherIssuers } from "./other-issuers.ts";
 import { ocspControls } from "./ocsp-controls.ts";
@@ -40,6 +40,7 @@ export async function revocation(
     tell(`${tool.name}: ${((performance.now() - begun) / 1000).toFixed(1)} s`);
   }
   await inspectLiveUrls(matrix, stage);
+  await inspectCrlDirectory(matrix, stage);
   await ocspControls(matrix, stage, tools);
   await statusLinters(run, stage, questions);
   await beyondTheService(run, tools, directory);
