@@ -24,8 +24,8 @@ export type AnswerCache = {
   readonly change: (of: SerialOf, status: CertStatus) => void;
   /** What has changed is not known: whoever is making an answer takes it for changed. */
   readonly changeWatched: () => void;
-  /** Every serial number that an answer is kept for, with what the answer says. */
-  readonly list: () => readonly (SerialOf & { readonly status: CertStatus })[];
+  /** Every serial number that an answer is kept for. */
+  readonly list: () => readonly SerialOf[];
   /** No answer of an authority is current any more. */
   readonly dropAuthority: (authority: string) => void;
   /** When the oldest current answer was made. */
@@ -37,11 +37,17 @@ export function openAnswerCache({ maximum }: { readonly maximum: number }): Answ
   const kept = new Map<string, { readonly of: SerialOf; readonly answers: Map<string, CachedAnswer> }>();
   const watches = new Map<string, Set<{ changed: boolean }>>();
 
+  /** Every kept answer, in the order in which they were made. */
+  const made = new Set<CachedAnswer>();
+
+  const supersede = (answer: CachedAnswer): void => {
+    answer.current = false;
+    made.delete(answer);
+  };
   const drop = (key: string): void => {
-    for (const answer of kept.get(key)?.answers.values() ?? []) answer.current = false;
+    for (const answer of kept.get(key)?.answers.values() ?? []) supersede(answer);
     kept.delete(key);
   };
-  const all = () => [...kept.values()].flatMap(({ of, answers }) => [...answers.values()].map((answer) => ({ of, answer })));
 
   return {
     find: (of, certId) => {
@@ -74,8 +80,9 @@ export function openAnswerCache({ maximum }: { readonly maximum: number }): Answ
       const key = keyOf(of);
       const { answers } = kept.get(key) ?? { answers: new Map<string, CachedAnswer>() };
       const before = answers.get(idOf(certId));
-      if (before) before.current = false;
+      if (before) supersede(before);
       answers.set(idOf(certId), answer);
+      made.add(answer);
       kept.delete(key);
       kept.set(key, { of, answers });
       for (const [oldest] of kept) {
@@ -92,15 +99,11 @@ export function openAnswerCache({ maximum }: { readonly maximum: number }): Answ
     changeWatched: () => {
       for (const each of watches.values()) for (const watch of each) watch.changed = true;
     },
-    list: () => all().map(({ of, answer }) => ({ ...of, status: answer.status })),
+    list: () => [...kept.values()].map(({ of }) => of),
     dropAuthority: (authority) => {
       for (const [key, { of }] of kept) if (of.authority === authority) drop(key);
     },
-    oldest: () => {
-      let oldest: Date | undefined;
-      for (const { answer } of all()) if (!oldest || answer.thisUpdate < oldest) oldest = answer.thisUpdate;
-      return oldest;
-    },
+    oldest: () => made.values().next().value?.thisUpdate,
   };
 }
 

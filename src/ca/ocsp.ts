@@ -29,7 +29,7 @@ export type Ocsp = {
   readonly times: { latest: Date; refused: boolean };
 };
 
-/** Serial numbers of which an instance keeps answers: about 60 MB. */
+/** Serial numbers of which an instance keeps answers: about 100 MB. */
 const mostSerials = 50_000;
 
 /**
