@@ -7,6 +7,7 @@ import type { Ca } from "./ca.ts";
 import { readAuthorityCertificate } from "./crl-entry-store.ts";
 import { dropCrlPublication, openCrlPublication } from "./crl-part-store.ts";
 import { type CrlSlot, crlTerms, type PublishedCrl } from "./crl-slot.ts";
+import { lintedParts } from "../pki/lint-crl.ts";
 import { type CrlLease, endCrlLease, recordPublishedCrl, renewCrlLease, takeCrlLease } from "./crl-store.ts";
 import { judgeCrl } from "./judge-crl.ts";
 import { crlParts, writeFrame, type WrittenTbs, writeTbsCertList } from "./write-crl.ts";
@@ -21,7 +22,7 @@ const renewalMs = 10_000;
  * Makes the next CRL of a slot and publishes it; durable with its audit record on return. Whatever fails, the one before stays, whole.
  * May run in several instances at once: one of them makes it. What is refused is not tried again before the lease has ended, by anyone.
  * @returns undefined when somebody else is at it, or it would bear the same second as the one before.
- * @throws Fault `internal` when the CRL is not one that may be published, `busy` while the clock is not to be trusted, `hsmUnavailable`
+ * @throws Fault `lintRefused`, `internal` when the CRL is not one that may be published, `busy` while the clock is not to be trusted, `hsmUnavailable`
  * @see docs/CONFORMANCE.md XC-20
  */
 export async function publishCrl(world: CrlWorld, path: string): Promise<PublishedCrl | undefined> {
@@ -91,8 +92,8 @@ function timeOf({ events, timekeeper }: CrlWorld, { path, published }: CrlSlot):
 }
 
 /**
- * Signs, frames and judges. A signature that does not verify is discarded, and asked for once more.
- * @throws Fault `internal` with what speaks against the CRL.
+ * Lints and signs, frames and judges. A signature that does not verify is discarded, and asked for once more.
+ * @throws Fault `lintRefused`, `internal` with what speaks against the CRL.
  */
 async function sealed(
   world: CrlWorld,
@@ -102,8 +103,7 @@ async function sealed(
 ): Promise<{ octets: number; sha256: string }> {
   const { events, hsm } = world;
   for (let attempt = 1; ; attempt++) {
-    const tbs = crlParts(world, { publication: written.publication, octets: written.octets, first: 1, last: written.parts });
-    const signature = await hsm.signParts(authority.key, "crl", tbs);
+    const signature = await hsm.signParts(authority.key, "crl", lintedTbs(world, authority, written, slot));
     const framed = await writeFrame(world, authority, written, signature);
     const { findings, ...whole } = await judgeCrl(world, framed, { slot, certificate });
     if (findings.length === 0) return whole;
@@ -115,9 +115,23 @@ async function sealed(
     if (corrupt && attempt === 1) continue;
     const rules = findings.map(({ rule }) => rule);
     const detail = findings.map((finding) => finding.detail).join("; ");
-    events.tell("error", "crl.refused", { crl: slot.path, rules, detail });
-    throw new Fault("internal", `the CRL ${slot.path} is not published: ${detail}`);
+    throw new Fault("internal", `the CRL ${slot.path} is not published: ${detail}`, { members: { rules } });
   }
+}
+
+/** The bytes to be signed, on their way to the token: where lint finds anything in them they have no end. */
+function lintedTbs(
+  world: CrlWorld,
+  { issuer, kind }: Authority,
+  { publication, octets, parts }: WrittenTbs,
+  { url, published }: CrlSlot,
+): AsyncGenerator<Uint8Array, undefined> {
+  return lintedParts(crlParts(world, { publication, octets, first: 1, last: parts }), {
+    issuer,
+    slot: { distributionPoint: url },
+    ...(published && { publishedNumber: published.number }),
+    listsAuthorities: kind === "root",
+  });
 }
 
 /** Of the world outside, which another turn, or another instance, may find otherwise. */
@@ -129,7 +143,9 @@ const passingCodes: ReadonlySet<string> = new Set(["hsmUnavailable", "databaseUn
  */
 async function abandon({ database, events }: CrlWorld, lease: CrlLease, cause: unknown): Promise<void> {
   const passing = cause instanceof Fault && passingCodes.has(cause.code);
-  if (!passing) events.tell("error", "crl.failed", { crl: lease.path, cause });
+  const rules = cause instanceof Fault ? cause.members["rules"] : undefined;
+  if (rules !== undefined) events.tell("error", "crl.refused", { crl: lease.path, rules, cause });
+  else if (!passing) events.tell("error", "crl.failed", { crl: lease.path, cause });
   try {
     await database.read((sql) => dropCrlPublication(sql, lease.publication));
     if (passing) await database.read((sql) => endCrlLease(sql, lease));

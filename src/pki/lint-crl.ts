@@ -87,7 +87,9 @@ export async function* lintedParts(parts: AsyncIterable<Uint8Array>, context: Cr
     yield part;
   }
   const findings = linter.end();
-  if (findings.length > 0) throw new Fault("lintRefused", findings.map(({ rule, detail }) => `${rule}: ${detail}`).join("; "));
+  if (findings.length === 0) return;
+  const rules = findings.map(({ rule }) => rule);
+  throw new Fault("lintRefused", findings.map(({ rule, detail }) => `${rule}: ${detail}`).join("; "), { members: { rules } });
 }
 
 function unlessMalformed(act: () => string | undefined): string | undefined {
