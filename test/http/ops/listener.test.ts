@@ -57,6 +57,8 @@ describe("health (O-3)", () => {
         database: { ready: true, detail: expect.any(String) },
         hsm: expect.objectContaining({ ready: true, detail: "token chancery-issuing: it signs, with 8 sessions" }),
         clock: { ready: true, detail: expect.any(String) },
+        halt: { ready: true, detail: "issuance is not halted" },
+        crls: { ready: true, detail: "2 served, all current" },
         authorities: { ready: true, detail: "2 in memory" },
         responders: { ready: true, detail: expect.stringMatching(/^revocations were read \d+\.\d s ago$/) },
       },
