@@ -1,6 +1,6 @@
 import type { Ca } from "./ca/ca.ts";
 import { isHalfOver } from "./ca/crl-slot.ts";
-import { openCrls, publishDueCrls, sweepCrls } from "./ca/publish-due-crls.ts";
+import { listDueRootCrls, openCrls, publishDueCrls, sweepCrls } from "./ca/publish-due-crls.ts";
 import type { ServedCrl } from "./ca/served-crl.ts";
 import type { Check, Verdict } from "./http/doors.ts";
 import { type CrlDirectory, openCrlDirectory } from "./jobs/crl-directory.ts";
@@ -44,7 +44,7 @@ export async function openCrlService({ config, metrics }: World, ca: Ca): Promis
     jobs: [
       { name: "crl", everySeconds: 5, act: async () => void (await publishDueCrls(ca)) },
       { name: "crl directory", everySeconds: 2, act: directory.refresh },
-      { name: "crl age", everySeconds: 3_600, act: async () => tellStale(ca, directory) },
+      { name: "crl age", everySeconds: 3_600, act: () => tellStale(ca, directory) },
       { name: "crl sweep", everySeconds: 60, act: () => sweepCrls(ca) },
     ],
     check: { name: "crls", run: () => verdict(ca, directory) },
@@ -61,11 +61,16 @@ async function refreshFirst({ events }: Ca, directory: CrlDirectory): Promise<vo
   }
 }
 
-/** XC-17: the alarm at half of a CRL's life. Those of issuing authorities should have been renewed by then; a root's waits for a person. */
-function tellStale(ca: Ca, directory: CrlDirectory): void {
-  for (const [path, crl] of directory.all()) {
-    if (!isHalfOver(crl, ca.clock.now())) continue;
-    ca.events.tell("warn", "crl.stale", { crl: path, nextUpdate: crl.nextUpdate.toISOString(), remedy: remedy(ca, path) });
+/**
+ * XC-17: the alarm at half of a CRL's life. Those of issuing authorities should have been renewed by then; a root's waits for a person, also
+ * where something was revoked that it does not list.
+ */
+async function tellStale(ca: Ca, directory: CrlDirectory): Promise<void> {
+  const now = ca.clock.now();
+  const stale = [...directory.all()].filter(([, crl]) => isHalfOver(crl, now)).map(([path]) => path);
+  for (const path of new Set([...stale, ...(await listDueRootCrls(ca))])) {
+    const nextUpdate = directory.crl(path)?.nextUpdate.toISOString();
+    ca.events.tell("warn", "crl.stale", { crl: path, nextUpdate, remedy: remedy(ca, path) });
   }
 }
 

@@ -23,14 +23,18 @@ export async function listCrlSlots(sql: Sql): Promise<CrlSlot[]> {
 }
 
 /**
- * Paths of the slots of issuing authorities that are due at `now`: never published, published a period or half a life ago, or since then
+ * Paths of the slots of authorities of one kind that are due at `now`: never published, published a period or half a life ago, or since then
  * something was revoked in their scope. What is new is told by transactions, so that one that committed late is not missed; a snapshot of
  * the future is of a database that has been restored since, and shows nothing.
  */
-export async function listDueCrls(sql: Sql, now: Date, { periodSeconds }: CrlTerms): Promise<string[]> {
+export async function listDueCrls(
+  sql: Sql,
+  kind: "root" | "issuing",
+  { now, periodSeconds }: Pick<CrlTerms, "periodSeconds"> & { readonly now: Date },
+): Promise<string[]> {
   const rows = await sql<{ path: string }[]>`
     select s.path from crl_slot s join authority a on a.slug = s.authority
-    where a.kind = 'issuing' and (s.lease_until is null or s.lease_until < clock_timestamp()) and (
+    where a.kind = ${kind} and (s.lease_until is null or s.lease_until < clock_timestamp()) and (
       s.publication is null
       or s.this_update + least(make_interval(secs => ${periodSeconds}), (s.next_update - s.this_update) / 2) <= ${now.toISOString()}
       or pg_snapshot_xmax(s.snapshot) > pg_snapshot_xmax(pg_current_snapshot())

@@ -13,7 +13,7 @@ import { type CrlWorld, publishCrl } from "./publish-crl.ts";
  * @throws Fault of the first that failed, when all were tried.
  */
 export async function publishDueCrls(world: CrlWorld): Promise<number> {
-  const due = await world.database.read((sql) => listDueCrls(sql, world.clock.now(), crlTerms.issuing));
+  const due = await world.database.read((sql) => listDueCrls(sql, "issuing", { ...crlTerms.issuing, now: world.clock.now() }));
   const failures: unknown[] = [];
   let count = 0;
   for (const path of due) {
@@ -25,6 +25,11 @@ export async function publishDueCrls(world: CrlWorld): Promise<number> {
   }
   if (failures.length > 0) throw failures[0];
   return count;
+}
+
+/** Roots' CRLs that are due, which wait for a person: half of their life is over, or something was revoked that they do not list. */
+export async function listDueRootCrls({ database, clock }: Pick<CrlWorld, "database" | "clock">): Promise<string[]> {
+  return await database.read((sql) => listDueCrls(sql, "root", { ...crlTerms.root, now: clock.now() }));
 }
 
 /** Takes away the parts of publications that are over, and of those that never came to stand. */

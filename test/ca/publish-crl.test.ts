@@ -2,8 +2,9 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { listCrlSlots } from "../../src/ca/crl-store.ts";
 import { publishCrl } from "../../src/ca/publish-crl.ts";
-import { publishDueCrls, sweepCrls } from "../../src/ca/publish-due-crls.ts";
+import { listDueRootCrls, publishDueCrls, sweepCrls } from "../../src/ca/publish-due-crls.ts";
 import { parseCertificate } from "../../src/pki/certificate.ts";
+import { renewRootCrl } from "../../src/root-crl.ts";
 import { type CrlGround, crlGround, issueLeaf, opensslCrl, opensslVerdict, revokeLeaf, standing } from "../support/crl-world.ts";
 import { brokenInvariants } from "../support/invariants.ts";
 
@@ -251,6 +252,26 @@ describe("time", () => {
     crls.clock.aheadSeconds += 3_601;
     expect(await standing(crls.ca)).toMatchObject({ number: before.number, thisUpdate: before.thisUpdate });
     expect(await publishCrl(crls.ca, "issuing-1")).toBeDefined();
+  });
+});
+
+describe("a root's CRL", () => {
+  test("is asked for where it lacks a revocation, and lists it with its reason once its token is at hand (XC-3)", async () => {
+    await using fresh = await crlGround();
+    expect(await listDueRootCrls(fresh.ca)).toEqual([]);
+    const { parsed } = fresh.ca.authorities.get("issuing-1") ?? {};
+    if (!parsed) throw new Error("no authority");
+    await fresh.ca.database.read(
+      (sql) => sql`insert into revocation (authority, serial, revoked_at, reason, not_after)
+        values ('root-1', ${Buffer.from(parsed.serial, "hex")}, ${fresh.clock.now().toISOString()}, 5, ${parsed.notAfter.toISOString()})`,
+    );
+    expect(await listDueRootCrls(fresh.ca)).toEqual(["root-1"]);
+    fresh.clock.aheadSeconds += 1;
+    await renewRootCrl(fresh.ground.config, "root-1", { clock: fresh.clock });
+    expect(await listDueRootCrls(fresh.ca)).toEqual([]);
+    const { text, serials } = await opensslCrl((await standing(fresh.ca, "root-1")).der, join(fresh.ground.directory, "root.pem"));
+    expect(serials).toEqual([parsed.serial]);
+    expect(text).toContain("Cessation Of Operation");
   });
 });
 
