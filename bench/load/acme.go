@@ -91,6 +91,8 @@ func newAcme(client *http.Client, samples []*sample, options acmeOptions) (*acme
 
 func (a *acme) requests() int64 { return a.sent.Load() }
 
+func (a *acme) verify(answer []byte, index int) error { return verify(answer, a.samples[index]) }
+
 func (a *acme) issue(caller, index int) ([]byte, error) {
 	by, one, end := a.accounts[caller], a.samples[index], time.Now().Add(orderLimit)
 	var placed order

@@ -27,10 +27,12 @@ import (
 type workload interface {
 	// open does what a caller needs before its first certificate, over a connection that stays open.
 	open(caller int) error
-	// issue gets the certificate of the sample with this index, in PEM.
+	// issue gets the certificate of the sample with this index, in PEM; status: the answer to the request with this index.
 	issue(caller, index int) ([]byte, error)
 	// requests is how many HTTP requests were sent since the workload was made.
 	requests() int64
+	// verify holds that an answer is what was asked for with this index; asked once of each caller, after the window.
+	verify(answer []byte, index int) error
 }
 
 // A refusal is an answer with another status than the one that was due.
@@ -55,7 +57,7 @@ type result struct {
 
 func main() {
 	log.SetFlags(0)
-	server := flag.String("server", "chancery", "whose interface: chancery, step or acme")
+	server := flag.String("server", "chancery", "whose interface: chancery, step, acme or status")
 	url := flag.String("url", "", "base URL; acme: URL of the directory")
 	roots := flag.String("ca", "", "PEM file of the root to trust")
 	token := flag.String("token", "", "chancery: file with the bearer token")
@@ -64,17 +66,26 @@ func main() {
 	provisioner := flag.String("provisioner", "", "step: name of the JWK provisioner")
 	challenges := flag.String("http01", "", "acme: address on which challenges are answered")
 	dns := flag.String("dns", "", "acme: address on which every name is said to be 127.0.0.1")
+	address := flag.String("address", "", "status: host and port")
+	messages := flag.String("messages", "", "status: file with the HTTP requests to send in turn, one a line, in base64")
 	callers := flag.Int("callers", 1, "how many ask at once")
 	most := flag.Int("requests", 1000, "how many certificates in all")
 	seconds := flag.Int("seconds", 0, "after how many seconds nothing more is begun; 0: after the last certificate")
 	flag.Parse()
 
-	client, err := newClient(*roots, *callers)
-	check(err)
-	samples, err := newSamples(*most)
-	check(err)
+	var client *http.Client
+	var samples []*sample
+	var err error
+	if *server != "status" {
+		client, err = newClient(*roots, *callers)
+		check(err)
+		samples, err = newSamples(*most)
+		check(err)
+	}
 	var load workload
 	switch *server {
+	case "status":
+		load, err = newStatus(*address, *messages, *callers)
 	case "acme":
 		load, err = newAcme(client, samples, acmeOptions{directory: *url, callers: *callers, challenges: *challenges, dns: *dns})
 	case "step":
@@ -93,12 +104,12 @@ func main() {
 	fmt.Println("ready")
 	_, err = bufio.NewReader(os.Stdin).ReadString('\n')
 	check(err)
-	check(json.NewEncoder(os.Stdout).Encode(run(load, samples, *callers, time.Duration(*seconds)*time.Second)))
+	check(json.NewEncoder(os.Stdout).Encode(run(load, *most, *callers, time.Duration(*seconds)*time.Second)))
 }
 
-// run issues the samples with so many callers and holds that each caller's last certificate is for its sample. It gives up when as many
+// run issues so many certificates with so many callers and holds that each caller's last certificate is for its sample. It gives up when as many
 // have failed as there are callers: a server that hangs lets everybody wait.
-func run(load workload, samples []*sample, callers int, limit time.Duration) result {
+func run(load workload, most, callers int, limit time.Duration) result {
 	var next, failures, serverErrors atomic.Int64
 	var ended atomic.Int64 // when the last certificate came: what is waited for in vain after it is no part of the window
 	var group sync.WaitGroup
@@ -123,7 +134,7 @@ func run(load workload, samples []*sample, callers int, limit time.Duration) res
 			var lastIndex int
 			for failures.Load() < int64(callers) && (limit == 0 || time.Since(begun) < limit) {
 				index := int(next.Add(1)) - 1
-				if index >= len(samples) {
+				if index >= most {
 					break
 				}
 				asked := time.Now()
@@ -137,7 +148,7 @@ func run(load workload, samples []*sample, callers int, limit time.Duration) res
 				last, lastIndex = certificate, index
 			}
 			if last != nil {
-				if err := verify(last, samples[lastIndex]); err != nil {
+				if err := load.verify(last, lastIndex); err != nil {
 					failed(err)
 				}
 			}

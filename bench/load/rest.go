@@ -16,6 +16,7 @@ type authority interface {
 type rest struct {
 	client   *http.Client
 	asked    authority
+	samples  []*sample
 	prepared []*http.Request
 	opening  []*http.Request
 	sent     atomic.Int64
@@ -26,7 +27,7 @@ func newRest(client *http.Client, asked authority, samples []*sample, callers in
 	if err != nil {
 		return nil, err
 	}
-	r := &rest{client: client, asked: asked}
+	r := &rest{client: client, asked: asked, samples: samples}
 	if r.prepared, err = prepare(asked, samples); err != nil {
 		return nil, err
 	}
@@ -55,6 +56,8 @@ func (r *rest) open(caller int) error {
 func (r *rest) requests() int64 { return r.sent.Load() }
 
 func (r *rest) issue(_, index int) ([]byte, error) { return r.send(r.prepared[index]) }
+
+func (r *rest) verify(answer []byte, index int) error { return verify(answer, r.samples[index]) }
 
 func (r *rest) send(request *http.Request) ([]byte, error) {
 	r.sent.Add(1)
