@@ -181,6 +181,25 @@ describe("POST /v1/revocations", () => {
     expect([other.status, other.json()["code"]]).toEqual([422, "idempotencyMismatch"]);
   });
 
+  test("is 202 where it has not ended in a second, and goes on by itself", async () => {
+    const one = await issued("slow.example.org");
+    const { ca } = service.service;
+    const location = await ca.database.transact(async ({ sql }) => {
+      // Nothing can be revoked as long as this transaction lasts.
+      await sql`lock table revocation in share mode`;
+      const answer = await ask({ filter: { serials: [one["serial"]] }, reason: "superseded" });
+      expect([answer.status, answer.json()]).toMatchObject([
+        202,
+        { state: "running", revoked: 0, createdBy: expect.stringMatching(/^token:/) as unknown },
+      ]);
+      expect((await service.ask(String(answer.headers["location"]))).json()).toEqual(answer.json());
+      return String(answer.headers["location"]);
+    });
+    await expect.poll(async () => (await service.ask(location)).json()["state"], { timeout: 20_000 }).toBe("ended");
+    expect((await service.ask(location)).json()).toMatchObject({ revoked: 1, endedAt: expect.any(String) as unknown });
+    expect(await revokedOf([String(one["serial"])])).toEqual([one["serial"]]);
+  });
+
   test("what is recorded behind its back while it runs is revoked before it ends", async () => {
     const spkiSha256 = octets("05");
     const { ca } = service.service;
