@@ -5,7 +5,7 @@ export type Job = {
   readonly name: string;
   /** Seconds between the end of one run and the start of the next. */
   readonly everySeconds: number;
-  /** May fail: it is told and tried again at its next turn. The signal aborts when the service stops. */
+  /** May fail: it is told, and tried again at its next turn. The signal aborts when the service stops. */
   readonly act: (signal: AbortSignal) => Promise<void>;
 };
 
@@ -21,12 +21,21 @@ export function runJobs(jobs: readonly Job[], events: Events): AsyncDisposable {
   };
 }
 
+/** While a job fails turn after turn, its failures are told once in this time: what runs twice a second would bury everything else. */
+const silenceMs = 60_000;
+
 async function repeat(job: Job, events: Events, signal: AbortSignal): Promise<void> {
+  let [failures, toldAt] = [0, 0];
   while (!signal.aborted) {
     try {
       await job.act(signal);
+      failures = 0;
     } catch (cause) {
-      if (!signal.aborted) events.tell("warn", "job.failed", { job: job.name, cause });
+      failures += 1;
+      if (!signal.aborted && (failures === 1 || performance.now() - toldAt >= silenceMs)) {
+        toldAt = performance.now();
+        events.tell("warn", "job.failed", { job: job.name, failures, cause });
+      }
     }
     await pause(job.everySeconds * 1000, signal);
   }
