@@ -7,19 +7,22 @@ test("failures in a row are told once, not at every turn; the next after a succe
   const turns: ("fails" | "succeeds")[] = [...Array<"fails">(20).fill("fails"), "succeeds", "fails", "fails"];
   const over = Promise.withResolvers<void>();
   {
-    await using _jobs = runJobs(
-      [
-        {
-          name: "poll",
-          everySeconds: 0,
-          act: async () => {
-            const turn = turns.shift();
-            if (turn === undefined) over.resolve();
-            if (turn === "fails") throw new Error("the database is away");
+    await using stack = new AsyncDisposableStack();
+    stack.use(
+      runJobs(
+        [
+          {
+            name: "poll",
+            everySeconds: 0,
+            act: async () => {
+              const turn = turns.shift();
+              if (turn === undefined) over.resolve();
+              if (turn === "fails") throw new Error("the database is away");
+            },
           },
-        },
-      ],
-      events,
+        ],
+        events,
+      ),
     );
     await over.promise;
   }
