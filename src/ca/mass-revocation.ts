@@ -147,7 +147,7 @@ async function revokeNext(
   const from = campaign.pass === 1 ? undefined : new Date(campaign.createdAt.getTime() - overlapMs);
   const stretch = { after: campaign.after, from, looked, limit: batch };
   const look = await findCertificates(tx, { filter, scope: scopeOf(ca, namespace), stretch });
-  const revokedAt = wholeSeconds(ca.clock.now());
+  const revokedAt = ca.timekeeper.recordingTime();
   const rows = look.found.map((certificate) => ({ ...certificate, audit: auditOf(ca, campaign, certificate, revokedAt) }));
   const revoked = rows.length === 0 ? 0 : await recordRevocations(tx, rows, { reason, revokedAt, namespace });
   const revokedInPass = campaign.revokedInPass + revoked;

@@ -86,7 +86,7 @@ function judgeReason(given: string | undefined, { role }: Principal, ofAuthority
 }
 
 function judgeTime(
-  { clock }: Ca,
+  { timekeeper }: Ca,
   { notBefore }: IssuedCertificate,
   { reason, revokedAt, proof }: { reason: ReasonName; revokedAt?: Date | undefined; proof?: Uint8Array | undefined },
 ): void {
@@ -94,6 +94,6 @@ function judgeTime(
   if (!revokedAt) return;
   if (reason !== "keyCompromise")
     throw new Fault("malformed", "revokedAt goes with keyCompromise alone: otherwise it is the time of the request");
-  if (revokedAt > clock.now()) throw new Fault("malformed", "revokedAt is in the future");
+  if (revokedAt > timekeeper.recordingTime()) throw new Fault("malformed", "revokedAt is in the future");
   if (revokedAt < notBefore) throw new Fault("malformed", `revokedAt is before the certificate's notBefore, ${notBefore.toISOString()}`);
 }

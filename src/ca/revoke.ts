@@ -3,7 +3,6 @@ import { appendAudit } from "../audit/append.ts";
 import { auditRow } from "../audit/entry.ts";
 import { transactCertainly } from "../database/certain.ts";
 import type { Tx } from "../database/connect.ts";
-import { wholeSeconds } from "../database/whole-seconds.ts";
 import { Fault } from "../fault.ts";
 import { reasonCodes } from "../pki/crl-reason.ts";
 import type { Ca } from "./ca.ts";
@@ -70,15 +69,15 @@ type Act = { readonly revocation: RevocationOutcome; readonly others: readonly R
 
 async function act(ca: Ca, tx: Tx, request: RevocationRequest): Promise<Act> {
   const { authority, serial, reason, namespace, principal, repeatable, provenKey } = request;
-  const now = ca.clock.now();
-  const revokedAt = request.revokedAt ?? wholeSeconds(now);
+  const now = ca.timekeeper.recordingTime();
+  const revokedAt = request.revokedAt ?? now;
   if (principal.startsWith("token:") && !(await stands(tx.sql, principal, now))) {
     throw new Fault("unauthenticated", "the bearer token is not valid");
   }
   if (repeatable && (await wasAsked(tx, repeatable))) return { revocation: { outcome: "repeated" }, others: [] };
   const isProven = reason === keyCompromise && provenKey !== undefined;
   // The key before any certificate: of those who revoke certificates of one key, each waits for the one before and for nobody else.
-  const keyBlocked = isProven ? await blockKey(tx, provenKey, wholeSeconds(now)) : false;
+  const keyBlocked = isProven ? await blockKey(tx, provenKey, now) : false;
   const revoked = await recordRevocation(tx, { authority, serial, reason, revokedAt }, namespace);
   const changed =
     !revoked && reason === keyCompromise ? await recordCompromise(tx, { authority, serial, since: revokedAt }, namespace) : undefined;
@@ -91,7 +90,7 @@ async function act(ca: Ca, tx: Tx, request: RevocationRequest): Promise<Act> {
     const repeated = repeatable !== undefined && (await wasAsked(tx, repeatable));
     return { revocation: { outcome: repeated ? "repeated" : "alreadyRevoked" }, others };
   }
-  if (repeatable && !(await recordRevocationRequest(tx, repeatable, { authority, serial, recordedAt: wholeSeconds(now) }))) {
+  if (repeatable && !(await recordRevocationRequest(tx, repeatable, { authority, serial, recordedAt: now }))) {
     throw mismatch();
   }
   return { revocation: { outcome: revoked ? "revoked" : "changed", revokedAt: done.revokedAt }, others };
@@ -116,7 +115,7 @@ function mismatch(): Fault {
 export async function revokeBlocked(ca: Ca): Promise<number> {
   let count = 0;
   for (const spkiSha256 of await ca.database.read((sql) => listBlockedKeysInUse(sql, ca.clock.now(), batch))) {
-    const revokedAt = wholeSeconds(ca.clock.now());
+    const revokedAt = ca.timekeeper.recordingTime();
     const revoked = await ca.database.transact(async (tx) => {
       await blockKey(tx, spkiSha256, revokedAt);
       return await revokeOfKey(ca, tx, spkiSha256, { principal: "system", revokedAt });
@@ -139,7 +138,7 @@ async function revokeOfKey(
   spkiSha256: Uint8Array,
   { revokedAt, ...because }: Because & { readonly revokedAt: Date },
 ): Promise<readonly RevokedCertificate[]> {
-  const now = wholeSeconds(ca.clock.now());
+  const now = ca.timekeeper.recordingTime();
   const revoked = await recordRevocationsOfKey(tx, { spkiSha256, reason: keyCompromise, revokedAt, now, limit: batch });
   for (const certificate of revoked) await record(ca, tx, certificate, { ...because, reason: keyCompromise });
   return revoked;

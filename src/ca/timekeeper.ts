@@ -1,3 +1,4 @@
+import { wholeSeconds } from "../database/whole-seconds.ts";
 import { Fault } from "../fault.ts";
 import type { Clock } from "../ports/clock.ts";
 
@@ -14,6 +15,11 @@ export type Timekeeper = {
    * @throws Fault `busy` when the clock is not to be trusted; nothing may be signed then.
    */
   signingTime(): Date;
+  /**
+   * The time to record what must be recorded whatever the clock says, in whole seconds: that of the database's clock where the service's is away
+   * from it. A revocation that lies in the future would keep CRLs from being published.
+   */
+  recordingTime(): Date;
   /** Takes note of the difference to the database's clock; positive when the service's is ahead. */
   compared(skewSeconds: number): void;
   /** Why nothing is signed at the moment; undefined when all is well. */
@@ -37,7 +43,12 @@ export function timekeeper(clock: Clock, lastSignedAt: Date | undefined): Timeke
       const reason = problem(now);
       if (reason) throw new Fault("busy", `nothing is signed: ${reason}`);
       latest = Math.max(latest, now);
-      return new Date(Math.floor(now / 1000) * 1000);
+      return wholeSeconds(new Date(now));
+    },
+    recordingTime() {
+      // Less than a second is the error of comparing.
+      const correctionMs = Math.abs(skew) > 1 ? skew * 1000 : 0;
+      return wholeSeconds(new Date(clock.now().getTime() - correctionMs));
     },
     compared(skewSeconds) {
       skew = skewSeconds;
