@@ -28,10 +28,10 @@ export async function writeCertificateRows(sql: Sql, rows: CertificateRows): Pro
         sha256(convert_to(gen_random_uuid()::text, 'UTF8')) as new_request
       from model, generate_series(1, ${rows.count})
     ), intended as (
-      insert into issuance (authority, serial, request_id, attempt, request_hash, namespace, principal, profile_sha256, tbs, created_at)
+      insert into issuance (authority, serial, request_id, attempt, request_hash, namespace, principal, profile_sha256, tbs, created_at, shard)
       select authority, new_serial, new_request, 1, request_hash, coalesce(${rows.namespace ?? null}::text, namespace),
         coalesce(${rows.principal ?? null}::text, principal), profile_sha256,
-        overlay(tbs placing new_serial from position(serial in tbs)), created_at
+        overlay(tbs placing new_serial from position(serial in tbs)), created_at, shard
       from drawn
     )
     insert into certificate (authority, serial, namespace, profile, certificate, spki_sha256, not_before, not_after, recorded_at)
