@@ -90,7 +90,7 @@ async function write(path: string): Promise<number> {
   await using file = await open(path, "w");
   const thisUpdate = new Date(Math.floor(Date.now() / 1000) * 1000);
   const [plan, signature] = await database.transactAlone(60_000, async (tx) => {
-    const { entryCount, entriesOctets } = await openCrlSnapshot(tx, slot);
+    const { entryCount, entriesOctets } = await openCrlSnapshot(tx, slot, thisUpdate);
     const nextUpdate = new Date(thisUpdate.getTime() + 86_400_000);
     const counted: CrlPlan = {
       number: BigInt(thisUpdate.getTime()),
@@ -103,7 +103,7 @@ async function write(path: string): Promise<number> {
     const spooled = async function* () {
       const writing: Promise<unknown>[] = [];
       let position = headRoom;
-      for await (const part of tbsCrlParts(issuer, counted, readCrlEntries(tx, slot))) {
+      for await (const part of tbsCrlParts(issuer, counted, readCrlEntries(tx, slot, thisUpdate))) {
         if (writing.length === 4) await writing.shift();
         writing.push(file.write(part, 0, part.length, position));
         position += part.length;

@@ -18,14 +18,14 @@ export type CrlSnapshot = {
  * Fixes the state of the database for the rest of the transaction, and counts what of it belongs on the slot's CRL. To be called before
  * anything else in it.
  */
-export async function openCrlSnapshot({ sql }: Tx, slot: CrlSlot): Promise<CrlSnapshot> {
+export async function openCrlSnapshot({ sql }: Tx, slot: CrlSlot, thisUpdate: Date): Promise<CrlSnapshot> {
   await sql.unsafe("set transaction isolation level repeatable read, read only");
   // A CRL of many entries is most of the table: in the order of their serial numbers it is not to be fetched page by page.
   await sql.unsafe("set local enable_seqscan = on");
   const [taken] = await sql<{ snapshot: string }[]>`select pg_current_snapshot()::text as snapshot`;
-  await applySettings({ sql }, settingsOf(slot));
+  await applySettings({ sql }, settingsOf(slot, thisUpdate));
   const kinds = await sql.unsafe<{ serialOctets: number; late: boolean; plain: boolean; count: string }[]>(`
-    select octet_length(r.serial) + (get_byte(r.serial, 0) >> 7) as "serialOctets", r.revoked_at >= '2050-01-01T00:00:00Z' as late,
+    select octet_length(r.serial) + (get_byte(r.serial, 0) >> 7) as "serialOctets", ${revocationDate} >= '2050-01-01T00:00:00Z' as late,
       r.reason = 0 as plain, count(*) as count
     ${belonging(slot)} group by 1, 2, 3`);
   let [entryCount, entriesOctets] = [0, 0];
@@ -40,10 +40,10 @@ const year2000 = new Date("2000-01-01T00:00:00Z");
 const year2050 = new Date("2050-01-01T00:00:00Z");
 
 /** The entries of the slot's CRL by serial number, in batches; in the transaction of `openCrlSnapshot`. */
-export async function* readCrlEntries(tx: Tx, slot: CrlSlot): AsyncGenerator<CrlEntries, undefined> {
+export async function* readCrlEntries(tx: Tx, slot: CrlSlot, thisUpdate: Date): AsyncGenerator<CrlEntries, undefined> {
   const select = `
-    select r.serial, r.revoked_at, r.reason ${belonging(slot)} order by r.serial`;
-  for await (const batch of copyOut(tx, { select, columns: 3, settings: settingsOf(slot) })) yield entriesOf(batch);
+    select r.serial, ${revocationDate}, r.reason ${belonging(slot)} order by r.serial`;
+  for await (const batch of copyOut(tx, { select, columns: 3, settings: settingsOf(slot, thisUpdate) })) yield entriesOf(batch);
 }
 
 function entriesOf({ rows, source, view, starts, ends }: CopiedRows): CrlEntries {
@@ -70,8 +70,11 @@ const belonging = ({ shard }: CrlSlot): string => `
     ${shard === undefined ? "" : "and r.shard = current_setting('copy.shard')::smallint"}
     and (s.publication is null or r.not_after >= s.this_update or (${isNewToSlot}))`;
 
-function settingsOf({ path, authority, shard }: CrlSlot): Readonly<Record<string, string>> {
-  return { path, authority, ...(shard !== undefined && { shard: String(shard) }) };
+/** What another instance, whose clock is ahead, revoked is revoked at thisUpdate until then: the CRL neither waits nor speaks of the future. */
+const revocationDate = "least(r.revoked_at, current_setting('copy.this_update')::timestamptz)";
+
+function settingsOf({ path, authority, shard }: CrlSlot, thisUpdate: Date): Readonly<Record<string, string>> {
+  return { path, authority, this_update: thisUpdate.toISOString(), ...(shard !== undefined && { shard: String(shard) }) };
 }
 
 /** Which of these serials of an authority is missed by a CRL that leaves it out, its certificate not being over at `since`; hex. */

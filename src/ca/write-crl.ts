@@ -38,7 +38,7 @@ export async function writeTbsCertList(
 ): Promise<WrittenTbs> {
   // On a connection of its own: the parts are durable before this reading ends.
   return await ca.database.transactAlone(readingMs, async (tx) => {
-    const { snapshot, entryCount, entriesOctets } = await openCrlSnapshot(tx, slot);
+    const { snapshot, entryCount, entriesOctets } = await openCrlSnapshot(tx, slot, thisUpdate);
     const plan: CrlPlan = {
       number: nextCrlNumber(slot.published, thisUpdate),
       thisUpdate,
@@ -49,7 +49,7 @@ export async function writeTbsCertList(
     };
     let position = 0;
     let writing: Promise<void> = Promise.resolve();
-    for await (const bytes of regrouped(tbsCrlParts(issuer, plan, readCrlEntries(tx, slot)), maximumPartOctets)) {
+    for await (const bytes of regrouped(tbsCrlParts(issuer, plan, readCrlEntries(tx, slot, thisUpdate)), maximumPartOctets)) {
       await writing;
       const at = (position += 1);
       // One part is on its way while the next is made.

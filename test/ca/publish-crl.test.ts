@@ -132,6 +132,24 @@ describe("a revocation", () => {
     expect([await onNext(), await onNext()]).toEqual([true, false]);
   });
 
+  test("by an instance whose clock is ahead is on the CRL at once, at thisUpdate until its time has come", async () => {
+    const leaf = await issueLeaf(crls.ca);
+    const ahead = new Date(Math.floor(crls.clock.now().getTime() / 1000) * 1000 + 600_000);
+    await crls.ca.database.read(
+      (sql) => sql`insert into revocation (authority, serial, revoked_at, reason, not_after)
+        values ('issuing-1', ${Buffer.from(leaf.serial, "hex")}, ${ahead.toISOString()}, 0, ${leaf.notAfter.toISOString()})`,
+    );
+    const dateOnNext = async (): Promise<Date> => {
+      expect(await publish()).toBe(1);
+      const { text } = await opensslCrl((await standing(crls.ca)).der);
+      return new Date(/Revocation Date: (.*)/.exec(text.slice(text.indexOf(leaf.serial.toUpperCase())))?.[1] ?? "");
+    };
+    expect(await dateOnNext()).toEqual((await standing(crls.ca)).thisUpdate);
+    crls.clock.aheadSeconds += 700;
+    await revokeLeaf(crls.ca, await issueLeaf(crls.ca));
+    expect(await dateOnNext()).toEqual(ahead);
+  });
+
   test("of a certificate that is over already is on one CRL (XC-18)", async () => {
     const leaf = await issueLeaf(crls.ca);
     crls.clock.aheadSeconds += 3_700;
