@@ -1,7 +1,7 @@
 import type { Authority } from "./ca/authority.ts";
 import type { PublishedCrl } from "./ca/crl-slot.ts";
 import { openAuthorities, requireKeys } from "./ca/open-authorities.ts";
-import { listRootsWithoutCrl, publishRootCrl } from "./ca/root-crl.ts";
+import { listRootsWithoutCrl, publishFirstRootCrls, publishRootCrl, type RootCrlWorld } from "./ca/root-crl.ts";
 import type { Config } from "./config.ts";
 import { Fault } from "./fault.ts";
 import { openToken, openWorldBeside, type Overrides, type World } from "./world.ts";
@@ -15,7 +15,7 @@ export async function renewRootCrl(config: Config, slug: string, overrides: Over
   await using stack = new AsyncDisposableStack();
   const world = { ...(await openWorldBeside(config, overrides, stack)), config };
   const authorities = await openAuthorities(world.database, config.statusUrl);
-  return await publishWithToken(world, authorities, [slug]);
+  return await withToken(world, authorities, (root) => publishRootCrl(root, slug));
 }
 
 /**
@@ -32,19 +32,17 @@ export async function requireRootCrls(world: World, authorities: ReadonlyMap<str
       `${missing.join(" and ")} has no CRL: run \`chancery ca crl ${first}\` once, with the root's token at hand`,
     );
   }
-  await publishWithToken(world, authorities, missing);
+  await withToken(world, authorities, publishFirstRootCrls);
 }
 
-async function publishWithToken(
+/** Opens the root's token for one act. */
+async function withToken<T>(
   world: Pick<World, "config" | "clock" | "random" | "events" | "node" | "database">,
   authorities: ReadonlyMap<string, Authority>,
-  slugs: readonly string[],
-): Promise<PublishedCrl> {
+  act: (world: RootCrlWorld) => Promise<T>,
+): Promise<T> {
   await using hsm = await openToken(world, "root, administration");
   // The key is the recorded one before it signs anything.
   await requireKeys({ ...world, hsm }, authorities);
-  let published: PublishedCrl | undefined;
-  for (const slug of slugs) published = await publishRootCrl({ ...world, hsm, authorities }, slug);
-  if (!published) throw new Fault("internal", "no root was named");
-  return published;
+  return await act({ ...world, hsm, authorities });
 }

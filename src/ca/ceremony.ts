@@ -15,7 +15,7 @@ import type { IssuedCertificate } from "./certificates.ts";
 import { issueFrom } from "./issue.ts";
 import { generateResponderKey } from "./responder-key.ts";
 import { openAuthorities } from "./open-authorities.ts";
-import { listRootsWithoutCrl, publishRootCrl } from "./root-crl.ts";
+import { publishFirstRootCrls } from "./root-crl.ts";
 import { recordAuthority } from "./store.ts";
 
 /** The world of the ceremony: `hsm` is the issuing token; the root's is opened for this act alone. */
@@ -62,15 +62,8 @@ export async function holdCeremony(world: CeremonyWorld, plan: CeremonyPlan): Pr
     subject: name(plan, "Issuing CA 1"),
     pair: issuingKey,
   });
-  await publishFirstCrls(world);
-}
-
-/** Of the roots: what the issuing authorities' certificates name is there before anybody sees one (XC-16). */
-async function publishFirstCrls(world: CeremonyWorld): Promise<void> {
-  const authorities = await openAuthorities(world.database, world.statusUrl);
-  for (const slug of await listRootsWithoutCrl({ ...world, authorities })) {
-    await publishRootCrl({ ...world, hsm: world.rootHsm, authorities }, slug);
-  }
+  // What the issuing authorities' certificates name is there before anybody sees one (XC-16).
+  await publishFirstRootCrls({ ...world, hsm: world.rootHsm, authorities: await openAuthorities(world.database, world.statusUrl) });
 }
 
 function name({ organization, country }: CeremonyPlan, commonName: string): Name {

@@ -58,13 +58,18 @@ export async function openCrls(ca: CrlWorld & Pick<Ca, "profiles">): Promise<voi
       `certificates name ${named} for a shard of their CRL, and CHANCERY_STATUS_URL says ${url}: set it back`,
     );
   }
-  await publishFirst(ca);
+  await publishFirstCrls(ca, "issuing");
 }
 
-async function publishFirst(world: CrlWorld): Promise<void> {
+/**
+ * Publishes the full CRL, and every shard that is open, of authorities of one kind in whose slots nothing stands. Waits for another
+ * instance that is at it.
+ * @throws Fault `refusedToStart` when that does not finish.
+ */
+export async function publishFirstCrls(world: CrlWorld, kind: "root" | "issuing"): Promise<void> {
   for (let waitedMs = 0; waitedMs < patienceMs; waitedMs += pollMs) {
     const slots = await world.database.read(listCrlSlots);
-    const unpublished = slots.filter(({ authority, published }) => !published && world.authorities.get(authority)?.kind === "issuing");
+    const unpublished = slots.filter(({ authority, published }) => !published && world.authorities.get(authority)?.kind === kind);
     if (unpublished.length === 0) return;
     let leased = true;
     for (const { path } of unpublished) if (await publishCrl(world, path)) leased = false;

@@ -4,7 +4,8 @@ import { type Authority, crlPath } from "./authority.ts";
 import type { PublishedCrl } from "./crl-slot.ts";
 import { listCrlSlots, openCrlSlots } from "./crl-store.ts";
 import { type CrlWorld, publishCrl } from "./publish-crl.ts";
-import { timekeeper } from "./timekeeper.ts";
+import { publishFirstCrls } from "./publish-due-crls.ts";
+import { timekeeper, type Timekeeper } from "./timekeeper.ts";
 
 /** `hsm` is the root's token, opened for this act. */
 export type RootCrlWorld = Omit<CrlWorld, "timekeeper">;
@@ -19,19 +20,37 @@ export async function listRootsWithoutCrl({ database, authorities }: Pick<RootCr
 }
 
 /**
+ * Makes the first CRL of each root that has none; may be done by several at once.
+ * @throws Fault `refusedToStart` when another is at it and does not finish; `hsmUnavailable`
+ */
+export async function publishFirstRootCrls(world: RootCrlWorld): Promise<void> {
+  for (const slug of await listRootsWithoutCrl(world)) await openSlot(world, slug);
+  await publishFirstCrls({ ...world, timekeeper: await keeperOf(world) }, "root");
+}
+
+/**
  * Makes the next CRL of a root and publishes it; durable with its audit record on return.
  * @throws Fault `notFound` when there is no such root; `busy` when somebody else is at it, or the clock is not to be trusted; `hsmUnavailable`
  */
 export async function publishRootCrl(world: RootCrlWorld, slug: string): Promise<PublishedCrl> {
-  const { database, clock } = world;
-  const path = crlPath(rootOf(world, slug).slug, undefined);
-  await database.read((sql) => openCrlSlots(sql, [{ path, authority: slug, shard: undefined, url: undefined }]));
-  const keeper = timekeeper(clock, await database.read(lastIntentAt));
-  keeper.compared(await database.clockSkewSeconds());
-  const published = await publishCrl({ ...world, timekeeper: keeper }, path);
+  const path = await openSlot(world, rootOf(world, slug).slug);
+  const published = await publishCrl({ ...world, timekeeper: await keeperOf(world) }, path);
   if (!published)
     throw new Fault("busy", `the CRL of ${slug} is being made by somebody else, or was a moment ago: try again in half a minute`);
   return published;
+}
+
+async function openSlot({ database }: Pick<RootCrlWorld, "database">, slug: string): Promise<string> {
+  const path = crlPath(slug, undefined);
+  await database.read((sql) => openCrlSlots(sql, [{ path, authority: slug, shard: undefined, url: undefined }]));
+  return path;
+}
+
+/** A timekeeper for one act. */
+async function keeperOf({ clock, database }: Pick<RootCrlWorld, "clock" | "database">): Promise<Timekeeper> {
+  const keeper = timekeeper(clock, await database.read(lastIntentAt));
+  keeper.compared(await database.clockSkewSeconds());
+  return keeper;
 }
 
 function rootOf({ authorities }: Pick<RootCrlWorld, "authorities">, slug: string): Authority {
