@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { decodePem } from "../../src/pki/pem.ts";
 import { brokenInvariants } from "../support/invariants.ts";
 import { opensslRequest, startService, type TestService } from "../support/service.ts";
+import { brokenStatus } from "../support/status-invariants.ts";
 
 let chancery: TestService;
 let csr: string;
@@ -166,4 +167,5 @@ describe("refusals", () => {
 
 test("after all of it the database is whole (I2, I3, I4, I7)", async () => {
   expect(await chancery.service.ca.database.read((sql) => brokenInvariants(sql))).toEqual([]);
+  expect(await brokenStatus(chancery.service)).toEqual([]);
 });

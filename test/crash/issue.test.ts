@@ -14,6 +14,7 @@ import { failpoints, issuancePoints, type Point } from "../support/failpoints.ts
 import { brokenInvariants } from "../support/invariants.ts";
 import { rounds } from "../support/rounds.ts";
 import { asking, standingGround, type Ground, opensslRequest, startService, type TestService } from "../support/service.ts";
+import { brokenStatus } from "../support/status-invariants.ts";
 
 const openAttempts = async ({ service }: TestService): Promise<number> => {
   const rows = await service.ca.database.read(
@@ -184,5 +185,6 @@ describe("settling what was left open", () => {
     expect(await closedAttempts(chancery)).toBe(before + 1);
     expect(issued.certificate.status).toBe("valid");
     expect(await chancery.service.ca.database.read((sql) => brokenInvariants(sql))).toEqual([]);
+    expect(await brokenStatus(chancery.service)).toEqual([]);
   });
 });

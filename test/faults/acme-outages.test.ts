@@ -13,6 +13,7 @@ import { rounds } from "../support/rounds.ts";
 import { administer } from "../support/server.ts";
 import { type Shim, shimAvailable, type ShimFault, shimmed } from "../support/shim.ts";
 import { modulePath } from "../support/token.ts";
+import { brokenStatus } from "../support/status-invariants.ts";
 
 /** How long something is away each time. */
 const awayMs = 1_000;
@@ -179,6 +180,7 @@ describe("under running orders of two instances", () => {
       expect(ended).toHaveLength(32 * rounds(2, 50));
       expect(seen.filter(({ status }) => status >= 400 || status === 0)).toEqual([]);
       expect(await ask(brokenAcmeInvariants)).toEqual([]);
+      expect(await brokenStatus(fleet.first.service, fleet.second)).toEqual([]);
     },
   );
 });

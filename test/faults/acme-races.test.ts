@@ -13,6 +13,7 @@ import { gateBefore } from "../support/held-statement.ts";
 import { ask, certificateId, type Door, leafOf, politeClient, type PoliteClient } from "../support/polite-client.ts";
 import { rounds } from "../support/rounds.ts";
 import { administer } from "../support/server.ts";
+import { brokenStatus } from "../support/status-invariants.ts";
 
 const racers = 50;
 /** How often each race is run: 200 times in a soak. */
@@ -295,6 +296,7 @@ const idOfAccount = (by: PoliteClient): string => by.account().split("/").at(-1)
 
 test("after all of it the tables hold what they must (AO-40, I2)", async () => {
   expect(await query(brokenAcmeInvariants)).toEqual([]);
+  expect(await brokenStatus(fleet.first.service, fleet.second)).toEqual([]);
 });
 
 // The database of this file is of no more use after these.

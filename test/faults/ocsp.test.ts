@@ -8,6 +8,7 @@ import { issuedSerial, opensslOcspRequest, opensslOcspVerdict, postOcsp, revokeS
 import { aroundAnswers } from "../support/ocsp-world.ts";
 import { type DatabaseProxy, startProxy } from "../support/proxy.ts";
 import { type Ground, standingGround, startService, type TestService } from "../support/service.ts";
+import { brokenStatus } from "../support/status-invariants.ts";
 
 let tokenAway = false;
 
@@ -77,5 +78,6 @@ describe("OCSP by the listener while database or token are away (XO-22)", () => 
       tokenAway = false;
     }
     expect(await statuses((await get()).body)).toEqual(["revoked"]);
+    expect(await brokenStatus(chancery.service)).toEqual([]);
   });
 });

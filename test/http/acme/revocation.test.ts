@@ -18,6 +18,7 @@ import { type MovedClock, movedClock } from "../../support/clock.ts";
 import { opensslOcspRequest, opensslOcspVerdict, postOcsp } from "../../support/ocsp.ts";
 import { standingGround, type Ground, startService, type TestService } from "../../support/service.ts";
 import { exchange } from "../exchange.ts";
+import { brokenStatus } from "../../support/status-invariants.ts";
 
 let clock: MovedClock;
 let ground: Ground;
@@ -283,4 +284,8 @@ describe("renewal information", () => {
       expect(answer.detail).toContain("replaces");
     }
   });
+});
+
+test("after all of it what is told of every certificate holds: CRL and OCSP are of one mind (XC-6, XO-5)", async () => {
+  expect(await brokenStatus(service.service)).toEqual([]);
 });

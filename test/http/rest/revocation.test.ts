@@ -8,6 +8,7 @@ import { Fault } from "../../../src/fault.ts";
 import { movedClock } from "../../support/clock.ts";
 import { brokenInvariants } from "../../support/invariants.ts";
 import { opensslRequest, type Question, startService, type TestService } from "../../support/service.ts";
+import { brokenStatus } from "../../support/status-invariants.ts";
 
 const clock = movedClock();
 /** What becomes of transactions that revoke. */
@@ -326,7 +327,8 @@ describe("a revocation is durable, or it is not answered", () => {
     expect(await recorded(serial)).toEqual([]);
   });
 
-  test("what must hold of the database holds", async () => {
+  test("what must hold of the database holds, and of what is told of every certificate by CRL and OCSP", async () => {
     expect(await service.service.ca.database.read((sql) => brokenInvariants(sql))).toEqual([]);
+    expect(await brokenStatus(service.service)).toEqual([]);
   });
 });
