@@ -9,6 +9,9 @@ const withoutService = [
   "test/jose/**/*.test.ts",
 ];
 
+/** Tests that kill, cut and take away, each with services of its own: they wait for starts, time-outs and leases. `npm run test:faults`. */
+const withFaults = ["test/crash/**/*.test.ts", "test/faults/**/*.test.ts"];
+
 export default defineConfig({
   test: {
     pool: "forks",
@@ -16,7 +19,7 @@ export default defineConfig({
     maxWorkers: 3,
     testTimeout: 60_000,
     hookTimeout: 120_000,
-    reporters: ["default", ["json", { outputFile: "var/test-report.json" }]],
+    reporters: ["default", ["json", { outputFile: process.env["TEST_REPORT"] ?? "var/test-report.json" }]],
     projects: [
       // They change nothing outside of themselves, so that they may share a process and what it has loaded.
       { extends: true, test: { name: "pure", include: withoutService, isolate: false } },
@@ -26,10 +29,11 @@ export default defineConfig({
           name: "service",
           isolate: false,
           include: ["test/**/*.test.ts"],
-          exclude: withoutService,
+          exclude: [...withoutService, ...withFaults],
           globalSetup: ["test/support/global.ts"],
         },
       },
+      { extends: true, test: { name: "faults", isolate: false, include: withFaults, globalSetup: ["test/support/global.ts"] } },
     ],
   },
 });

@@ -80,10 +80,13 @@ function titlePattern(title: string): RegExp {
   return new RegExp(`^${parts.join(".*")}$`, "s");
 }
 
-/** Run after `npm test`: holds the document against the sources and the report of that run. */
+/** Run after `npm test` and `npm run test:faults`: holds the document against the sources and the reports of those runs. */
 function main(): void {
   const found = claims(readFileSync(join(checkout, "docs/CONFORMANCE.md"), "utf8"));
-  const report = JSON.parse(readFileSync(join(checkout, "var/test-report.json"), "utf8")) as TestReport;
+  const reports = ["var/test-report.json", "var/faults-report.json"].map(
+    (file) => JSON.parse(readFileSync(join(checkout, file), "utf8")) as TestReport,
+  );
+  const report = { testResults: reports.flatMap(({ testResults }) => testResults) };
   const complaints = [...unfounded(found, checkout), ...notPassed(found, report, checkout)];
   for (const complaint of complaints) process.stdout.write(`${complaint}\n`);
   process.stdout.write(`docs/CONFORMANCE.md: ${found.length} claims, ${complaints.length} unfounded\n`);

@@ -20,7 +20,7 @@ import { systemCode } from "./say.mjs";
  * What each npm script runs once Node 24 and the dependencies are there.
  * @type {Readonly<Record<string, (world: World) => Promise<Plan>>>}
  */
-export const modes = { serve, cli, test, soak, check, conformance, bench };
+export const modes = { serve, cli, test, faults, soak, check, conformance, bench };
 
 /** No code from strings, and no way to a prototype through parsed input: neither we nor our dependencies need them. */
 const hardening = ["--disallow-code-generation-from-strings", "--disable-proto=throw"];
@@ -64,11 +64,23 @@ async function cli({ root, cwd, env, args }) {
 }
 
 /**
+ * `npm test`: the tests, but for those of `npm run test:faults`; with arguments those that they name, whichever they are.
  * @param {World} world
  * @returns {Promise<Plan>}
  */
 async function test({ root, env, args }) {
-  return { commands: [[tool(root, "vitest/vitest.mjs"), "run", ...args]], env: await provideModule({ root, env }) };
+  const named = args.length > 0 ? args : ["--project", "pure", "--project", "service"];
+  return { commands: [[tool(root, "vitest/vitest.mjs"), "run", ...named]], env: await provideModule({ root, env }) };
+}
+
+/**
+ * `npm run test:faults`: the tests that kill, cut and take away.
+ * @param {World} world
+ * @returns {Promise<Plan>}
+ */
+async function faults({ root, env, args }) {
+  const command = [tool(root, "vitest/vitest.mjs"), "run", "--project", "faults", ...args];
+  return { commands: [command], env: { ...(await provideModule({ root, env })), TEST_REPORT: "var/faults-report.json" } };
 }
 
 /**
