@@ -81,7 +81,7 @@ function readEntry(value: DerValue): CertId {
 }
 
 /** What a CertID says. @throws Fault `malformed` @see RFC 6960 §4.1.1 */
-export function readCertId(value: DerValue): CertId {
+function readCertId(value: DerValue): CertId {
   const fields = fieldsOf(value, "CertID");
   const algorithm = fields.next("hashAlgorithm");
   requireAlgorithm(algorithm);
