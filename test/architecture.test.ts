@@ -31,7 +31,18 @@ const table: Readonly<Record<string, { readonly values: readonly string[]; reado
   cli: { values: ["fault", "durable-file", "config", "pki", "client", "app", "initialise", "admin-token", "root-crl", "world"] },
 };
 /** The composition root and what only it uses: they may import everything. */
-const roots = new Set(["app", "acme-directories", "crls", "main", "root-crl", "world", "initialise", "admin-token", "provision", "data-directory"]);
+const roots = new Set([
+  "app",
+  "acme-directories",
+  "crls",
+  "main",
+  "root-crl",
+  "world",
+  "initialise",
+  "admin-token",
+  "provision",
+  "data-directory",
+]);
 
 /** Packages that only these parts may import. */
 const packages: Readonly<Record<string, readonly string[]>> = {
