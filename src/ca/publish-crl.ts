@@ -52,6 +52,8 @@ async function publishUnder(world: CrlWorld, lease: CrlLease, slot: CrlSlot): Pr
   const authority = world.authorities.get(slot.authority);
   const certificate = await database.read((sql) => readAuthorityCertificate(sql, slot.authority));
   if (!authority || !certificate) throw new Fault("internal", `the authority of the CRL ${slot.path} is not there`);
+  // A clock that jumped a moment ago has not been compared since; a CRL of the future would keep every later one waiting.
+  world.timekeeper.compared(await database.clockSkewSeconds());
   const thisUpdate = timeOf(world, slot);
   if (thisUpdate.getTime() === slot.published?.thisUpdate.getTime()) return undefined;
 

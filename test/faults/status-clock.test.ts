@@ -130,6 +130,19 @@ describe("the clock jumps forwards, the database's with it", () => {
 });
 
 describe("the clock of this instance alone jumps", () => {
+  test("forwards a moment ago: no CRL is published with a time that lies ahead, which every later one would have to wait for (XC-18)", async () => {
+    const old = await crl();
+    clock.aheadSeconds += 13 * hour;
+    try {
+      await expect.poll(publishing, { timeout: 10_000 }).toBe("busy");
+    } finally {
+      clock.aheadSeconds -= 13 * hour;
+      await run("clock");
+    }
+    await run("crl directory");
+    expect((await crl()).number).toBe(old.number);
+  });
+
   test("forwards: nothing is signed; what is kept is given until its nextUpdate and not beyond; the alarm is raised (XV-8, XO-22)", async () => {
     const serial = await issuedSerial(chancery.service);
     expect(await witness.look()).toEqual([]);

@@ -26,11 +26,7 @@ const started = (): Promise<TestService> => {
     {
       ...points,
       clock,
-      // The server's clock is moved with the service's.
-      database: (database) => {
-        const other = points.database(database);
-        return { ...other, clockSkewSeconds: async () => 0, [Symbol.asyncDispose]: () => other[Symbol.asyncDispose]() };
-      },
+      database: (database) => points.database(database),
     },
     ground,
   );
