@@ -54,6 +54,19 @@ export async function recordCompromise(
   return row;
 }
 
+/** The revocation of a certificate of `namespace` or within it; undefined when it is not revoked, or there is none. */
+export async function readRevocation(
+  { sql }: Tx,
+  { authority, serial }: Pick<RevocationRow, "authority" | "serial">,
+  namespace: string,
+): Promise<RevokedCertificate | undefined> {
+  const [row] = await sql<RevokedCertificate[]>`
+    select authority, encode(serial, 'hex') as serial, c.namespace, r.revoked_at as "revokedAt"
+    from certificate c join revocation r using (authority, serial)
+    where authority = ${authority} and serial = ${serial} and c.certificate is not null and ${liesWithin(sql, namespace)}`;
+  return row;
+}
+
 /** Revokes certificates of a key that have neither ended at `now` nor been revoked, from `revokedAt` or their beginning on, `limit` at most. @returns which. */
 export async function recordRevocationsOfKey(
   { sql }: Tx,

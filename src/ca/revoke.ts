@@ -8,6 +8,7 @@ import { reasonCodes } from "../pki/crl-reason.ts";
 import type { Ca } from "./ca.ts";
 import { blockKey, listBlockedKeysInUse } from "./reserved-key-store.ts";
 import {
+  readRevocation,
   readRevocationRequest,
   recordCompromise,
   recordRevocation,
@@ -42,8 +43,8 @@ export type RevocationRequest = {
 };
 
 /**
- * What became of a request: the certificate was `revoked`; it was revoked and its reason has `changed` to keyCompromise; both were done
- * before under the same name, `repeated`; or nothing was done to it, since it is revoked already.
+ * What became of a request: the certificate was `revoked`; it was revoked and has `changed`, its reason to keyCompromise or its key to one that
+ * is blocked; either was done before under the same name, `repeated`; or nothing was done to it, since it is revoked already.
  */
 export type RevocationOutcome =
   | { readonly outcome: "revoked" | "changed"; readonly revokedAt: Date }
@@ -82,9 +83,12 @@ async function act(ca: Ca, tx: Tx, request: RevocationRequest): Promise<Act> {
   const changed =
     !revoked && reason === keyCompromise ? await recordCompromise(tx, { authority, serial, since: revokedAt }, namespace) : undefined;
   if (revoked) await record(ca, tx, revoked, { ...request, keyBlocked });
-  if (changed) await record(ca, tx, changed, { ...request, keyBlocked, operation: "certificate.compromise" });
+  // Of a revocation that says keyCompromise already, the block alone is new; it is recorded with it.
+  const proven = keyBlocked && !revoked && !changed ? await readRevocation(tx, { authority, serial }, namespace) : undefined;
+  const compromised = changed ?? proven;
+  if (compromised) await record(ca, tx, compromised, { ...request, keyBlocked, operation: "certificate.compromise" });
   const others = isProven ? await revokeOfKey(ca, tx, provenKey, { ...request, revokedAt, keyBlocked }) : [];
-  const done = revoked ?? changed;
+  const done = revoked ?? compromised;
   if (!done) {
     // A statement of its own sees what the insertion waited for.
     const repeated = repeatable !== undefined && (await wasAsked(tx, repeatable));

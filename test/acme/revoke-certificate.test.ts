@@ -49,6 +49,8 @@ const revocations = ({ serial }: StoredCertificate) =>
   world.acme.database.read((sql) => sql<{ reason: number }[]>`select reason from revocation where serial = ${Buffer.from(serial, "hex")}`);
 const records = async ({ serial }: StoredCertificate) =>
   (await audited(world.acme, "certificate.revoke")).filter(({ object }) => object["serial"] === serial);
+const changes = async ({ serial }: StoredCertificate) =>
+  (await audited(world.acme, "certificate.compromise")).filter(({ object }) => object["serial"] === serial);
 /** The holder of a certificate's key, as the door gives it on. */
 const holder = (keys: webcrypto.CryptoKeyPair): Revoker => ({
   key: accountKey({ jwk: KeyObject.from(keys.publicKey).export({ format: "jwk" }) }),
@@ -176,22 +178,28 @@ describe("revokeCert (RFC 8555 §7.6)", () => {
     expect(await now(certificate)).toBe("revoked");
   });
 
-  test("64 at once over two instances, by account and by key: one is done, the others are alreadyRevoked (AK-7)", async () => {
-    for (const reason of [0, 1]) {
+  test.for([
+    { name: "by account and by key", reason: 0, byAccount: (index: number) => index % 4 < 2 },
+    { name: "by account and by key", reason: 4, byAccount: (index: number) => index % 4 < 2 },
+    { name: "by the account", reason: 1, byAccount: () => true },
+    { name: "by the key", reason: 1, byAccount: () => false },
+  ])(
+    "64 at once over two instances, $name, for $reason: one is done, the others are alreadyRevoked (AK-7)",
+    async ({ reason, byAccount }) => {
       const keys = await certificateKeys();
       const certificate = await issued([freshName()], keys);
       const outcomes = await Promise.allSettled(
         Array.from({ length: 64 }, (_, index) => {
           const acme = index % 2 ? world.acme : world.second;
-          return revoke(index % 4 < 2 ? { account } : holder(keys), certificate, reason, acme);
+          return revoke(byAccount(index) ? { account } : holder(keys), certificate, reason, acme);
         }),
       );
       expect(outcomes.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
       for (const outcome of outcomes) if (outcome.status === "rejected") expect(outcome.reason).toEqual(fault("alreadyRevoked"));
       expect(await revocations(certificate)).toEqual([{ reason }]);
       expect(await records(certificate)).toHaveLength(1);
-    }
-  });
+    },
+  );
 });
 
 /** A ready order's finalize with this key. */
@@ -240,8 +248,23 @@ describe("keyCompromise", () => {
     for (let times = 0; times < 3; times++) await expect(revoke(holder(keys), first, 1)).rejects.toEqual(fault("alreadyRevoked"));
     expect([await revocations(first), await revocations(second)]).toEqual([[{ reason: 1 }], [{ reason: 1 }]]);
     expect([(await records(first)).length, (await records(second)).length]).toEqual([1, 1]);
-    const changes = (await audited(world.acme, "certificate.compromise")).filter(({ object }) => object["serial"] === first.serial);
-    expect(changes).toMatchObject([{ object: { reason: 1, keyBlocked: true }, principal: expect.stringMatching(/^acme:key:/) as unknown }]);
+    expect(await changes(first)).toMatchObject([
+      { object: { reason: 1, keyBlocked: true }, principal: expect.stringMatching(/^acme:key:/) as unknown },
+    ]);
+    await expect(finalized(keys)).rejects.toEqual(fault("badCSR"));
+  });
+
+  test("by the key, after the account said it, blocks the key and is recorded, once (AR-10, XK-3)", async () => {
+    const keys = await certificateKeys();
+    const certificate = await issued([freshName()], keys);
+    await revoke({ account }, certificate, 1);
+    await revoke(holder(keys), certificate, 1);
+    await expect(revoke(holder(keys), certificate, 1)).rejects.toEqual(fault("alreadyRevoked"));
+    expect(await revocations(certificate)).toEqual([{ reason: 1 }]);
+    expect(await records(certificate)).toMatchObject([{ principal: `acme:${account.id}`, object: { reason: 1 } }]);
+    expect(await changes(certificate)).toMatchObject([
+      { object: { reason: 1, keyBlocked: true }, principal: expect.stringMatching(/^acme:key:/) as unknown },
+    ]);
     await expect(finalized(keys)).rejects.toEqual(fault("badCSR"));
   });
 

@@ -262,6 +262,24 @@ describe("a proof by the key", () => {
     expect((await records(third.serial)).length).toBe(1);
   });
 
+  test("blocks the key of a certificate that is revoked for keyCompromise already: 200, and it is recorded (XC-5, XK-3)", async () => {
+    const request = await opensslRequest("proven-later.example.org");
+    const { serial } = await issued({}, request);
+    expect((await revoke(serial, { reason: "keyCompromise" })).status).toBe(200);
+    const proof = await proofOf(request.key, serial);
+    const headers = { "idempotency-key": `prove-${serial}` };
+    const proven = await revoke(serial, { reason: "keyCompromise", proof }, { headers });
+    expect([proven.status, proven.json()]).toEqual([200, await shown(serial)]);
+    expect((await revoke(serial, { reason: "keyCompromise", proof }, { headers })).status).toBe(200);
+    expect((await revoke(serial, { reason: "keyCompromise", proof })).status).toBe(409);
+    expect((await service.ask("/v1/certificates", { body: { csr: request.csr, profile: "server" } })).status).toBe(400);
+    const [first, second, ...more] = await records(serial);
+    expect(first).toMatchObject({ operation: "certificate.revoke", object: { reason: 1 } });
+    expect(first?.["object"]).not.toHaveProperty("keyBlocked");
+    expect(second).toMatchObject({ operation: "certificate.compromise", object: { reason: 1, keyBlocked: true } });
+    expect(more).toEqual([]);
+  });
+
   test("a proof of any other kind changes nothing: the certificate's own public request, another certificate's proof, another key's", async () => {
     const one = await issued();
     const other = await issued();
