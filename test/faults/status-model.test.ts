@@ -30,11 +30,7 @@ beforeAll(async () => {
     grounds,
     overrides: {
       clock,
-      // The server's clock is moved with the service's: what time does is asked here, not what an offset does.
-      database: (database) => {
-        const other = rewritten(database, (built += 1) === 1 ? [] : faults);
-        return { ...other, clockSkewSeconds: async () => 0, [Symbol.asyncDispose]: () => other[Symbol.asyncDispose]() };
-      },
+      database: (database) => rewritten(database, (built += 1) === 1 ? [] : faults),
     },
   });
   services = [fleet.first.service, fleet.second];
