@@ -3,6 +3,7 @@ import type { AuditRow } from "../audit/entry.ts";
 import type { Tx } from "../database/connect.ts";
 import type { Sql } from "../database/connection.ts";
 import { reversedName, type GeneralName } from "../pki/general-name.ts";
+import { reasonCodes } from "../pki/crl-reason.ts";
 import { certificateColumns, type CertificateRecord } from "./certificate-store.ts";
 import { columns } from "./columns.ts";
 import { liesWithin } from "./revocation-store.ts";
@@ -32,6 +33,8 @@ export type RevocationScope = {
   readonly now: Date;
   /** Profiles of what the service makes for itself: revoked one by one, and by those who know what it means. */
   readonly except: readonly string[];
+  /** CRLReason that they are revoked for: keyCompromise finds those too that are revoked for another (CAB Forum BR 7.2.2). */
+  readonly reason: number;
 };
 
 /** A revocation of many certificates. `revoked`: how many it has revoked so far. */
@@ -129,7 +132,7 @@ export type Stretch = {
   readonly limit: number;
 };
 
-/** The next certificates that a filter fits and that are not revoked, in the order of their recording, with the place where the look ended. */
+/** The next certificates that a filter fits and that are still to be revoked, in the order of their recording, with the place where the look ended. */
 export async function findCertificates(
   { sql }: Tx,
   { filter, scope, stretch }: { readonly filter: RevocationFilter; readonly scope: RevocationScope; readonly stretch: Stretch },
@@ -147,7 +150,7 @@ export async function findCertificates(
       order by c.recorded_at, c.serial limit ${stretch.looked}
     ), found as (
       select c.authority, c.serial, c.namespace, c.recorded_at from looked c left join revocation r using (authority, serial)
-      where r.serial is null and ${fits(sql, filter, scope)}
+      where ${isLeft(sql, scope)} and ${fits(sql, filter, scope)}
       order by c.recorded_at, c.serial limit ${stretch.limit}
     ), ended as (
       select recorded_at, serial from looked order by recorded_at desc, serial desc limit 1
@@ -166,13 +169,13 @@ export async function findCertificates(
   };
 }
 
-/** How many certificates a filter fits that are not revoked, and the newest of them. */
+/** How many certificates a filter fits that are still to be revoked, and the newest of them. */
 export async function countCertificates(
   sql: Sql,
   { filter, scope, sample }: { readonly filter: RevocationFilter; readonly scope: RevocationScope; readonly sample: number },
 ): Promise<{ readonly count: number; readonly newest: readonly CertificateRecord[] }> {
   const fitting = sql`
-    c.certificate is not null and r.serial is null and ${picked(sql, filter) ?? sql`true`} and ${fits(sql, filter, scope)} ${withinTimes(sql, filter)}`;
+    c.certificate is not null and ${isLeft(sql, scope)} and ${picked(sql, filter) ?? sql`true`} and ${fits(sql, filter, scope)} ${withinTimes(sql, filter)}`;
   const [row] = await sql<{ count: number }[]>`
     select count(*)::integer as count from certificate c left join revocation r using (authority, serial) where ${fitting}`;
   const newest = await sql<CertificateRecord[]>`
@@ -180,23 +183,17 @@ export async function countCertificates(
   return { count: row?.count ?? 0, newest };
 }
 
-/** A certificate to be revoked, with its audit record. */
+/** A certificate to be revoked, with an audit record of what is done to it. */
 export type RevocationWithAudit = { readonly authority: string; readonly serial: Uint8Array; readonly audit: AuditRow };
 
-/** Revokes certificates of a namespace and within it and records it of each; those that were revoked meanwhile are left out. @returns how many. */
+/** Revokes certificates of a namespace and within it and records it of each; those that were revoked meanwhile are left out. @returns the serials of the others, hex. */
 export async function recordRevocations(
   { sql }: Tx,
   rows: readonly RevocationWithAudit[],
   { reason, revokedAt, namespace }: { readonly reason: number; readonly revokedAt: Date; readonly namespace: string },
-): Promise<number> {
-  const { bytea, text, uuid } = columns(sql, rows);
-  const result = await sql`
-    with u as (
-      select * from unnest(
-        ${text((row) => row.authority)}::text[], ${bytea((row) => row.serial)}::bytea[], ${uuid((row) => row.audit.id)}::uuid[],
-        ${bytea((row) => row.audit.bytes)}::bytea[], ${bytea((row) => row.audit.leafHash)}::bytea[]
-      ) as u (authority, serial, audit_id, audit_bytes, audit_hash)
-    ), recorded as (
+): Promise<ReadonlySet<string>> {
+  const recorded = await sql<{ serial: string }[]>`
+    with ${given(sql, rows)}, recorded as (
       insert into revocation (authority, serial, revoked_at, reason, not_after, shard)
       select authority, serial, ${revokedAt.toISOString()}::timestamptz, ${reason}::smallint, c.not_after, i.shard
       from u join certificate c using (authority, serial) join issuance i using (authority, serial)
@@ -204,11 +201,40 @@ export async function recordRevocations(
       order by authority, serial
       on conflict do nothing
       returning authority, serial
-    )
-    insert into audit_record (id, bytes, leaf_hash)
-    select audit_id, audit_bytes, audit_hash from u join recorded using (authority, serial)`;
-  return result.count;
+    ), ${audited(sql)}
+    select encode(serial, 'hex') as serial from recorded`;
+  return new Set(recorded.map(({ serial }) => serial));
 }
+
+/** Makes keyCompromise the reason of certificates of a namespace and within it that are revoked for another, and records it of each. @returns how many. */
+export async function recordCompromises({ sql }: Tx, rows: readonly RevocationWithAudit[], namespace: string): Promise<number> {
+  const recorded = await sql`
+    with ${given(sql, rows)}, other as (
+      select r.authority, r.serial from u join revocation r using (authority, serial) join certificate c using (authority, serial)
+      where r.reason <> 1 and c.certificate is not null and ${liesWithin(sql, namespace)}
+      order by r.authority, r.serial for update of r
+    ), recorded as (
+      update revocation r set reason = 1 from other where r.authority = other.authority and r.serial = other.serial
+      returning r.authority, r.serial
+    ), ${audited(sql)}
+    select from recorded`;
+  return recorded.length;
+}
+
+/** The rows as `u`. */
+function given(sql: Sql, rows: readonly RevocationWithAudit[]): PendingQuery<Row[]> {
+  const { bytea, text, uuid } = columns(sql, rows);
+  return sql`u as (
+    select * from unnest(
+      ${text((row) => row.authority)}::text[], ${bytea((row) => row.serial)}::bytea[], ${uuid((row) => row.audit.id)}::uuid[],
+      ${bytea((row) => row.audit.bytes)}::bytea[], ${bytea((row) => row.audit.leafHash)}::bytea[]
+    ) as u (authority, serial, audit_id, audit_bytes, audit_hash))`;
+}
+
+/** Of the rows `u`, the audit records of those that were `recorded`. */
+const audited = (sql: Sql) => sql`audited as (
+  insert into audit_record (id, bytes, leaf_hash)
+  select audit_id, audit_bytes, audit_hash from u join recorded using (authority, serial))`;
 
 /** Moves a campaign on, and ends it with `endedAt`. */
 export async function recordProgress(
@@ -256,6 +282,10 @@ function fits(sql: Sql, filter: RevocationFilter, { namespace, now, except }: Re
     ${profile === undefined ? sql`` : sql`and c.profile = ${profile}`}
     ${account === undefined ? sql`` : sql`and exists (select from issuance i where i.authority = c.authority and i.serial = c.serial and i.principal = ${`acme:${account}`})`}`;
 }
+
+/** Of a certificate's revocation `r`: there is something left to do. */
+const isLeft = (sql: Sql, { reason }: RevocationScope) =>
+  reason === reasonCodes.keyCompromise ? sql`(r.serial is null or r.reason <> 1)` : sql`r.serial is null`;
 
 function withinTimes(sql: Sql, { issuedFrom, issuedBefore }: RevocationFilter): PendingQuery<Row[]> {
   return sql`

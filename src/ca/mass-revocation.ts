@@ -23,6 +23,7 @@ import {
   readCampaign,
   readCampaignOfRequest,
   recordCampaign,
+  recordCompromises,
   recordProgress,
   recordRevocations,
   type RevocationFilter,
@@ -57,8 +58,7 @@ export type Preview = { readonly count: number; readonly sample: readonly Issued
  * @throws Fault `malformed` for an empty filter, `badRevocationReason`
  */
 export async function previewRevocation(ca: Ca, principal: Principal, { filter, reason }: MassRevocationAsked): Promise<Preview> {
-  judge(filter, reason);
-  const scope = scopeOf(ca, principal.namespace);
+  const scope = scopeOf(ca, { namespace: principal.namespace, reason: judge(filter, reason) });
   const { count, newest } = await search(ca.database, (sql) => countCertificates(sql, { filter, scope, sample: sampleSize }));
   return { count, sample: newest.map((row) => show(ca, row)) };
 }
@@ -143,13 +143,12 @@ async function revokeNext(
   tx: Tx,
   campaign: Campaign & Progress,
 ): Promise<{ readonly found: readonly FoundCertificate[]; readonly total: number | undefined }> {
-  const { id, filter, namespace, reason } = campaign;
+  const { id, filter, namespace } = campaign;
   const from = campaign.pass === 1 ? undefined : new Date(campaign.createdAt.getTime() - overlapMs);
   const stretch = { after: campaign.after, from, looked, limit: batch };
-  const look = await findCertificates(tx, { filter, scope: scopeOf(ca, namespace), stretch });
+  const look = await findCertificates(tx, { filter, scope: scopeOf(ca, campaign), stretch });
   const revokedAt = ca.timekeeper.recordingTime();
-  const rows = look.found.map((certificate) => ({ ...certificate, audit: auditOf(ca, campaign, certificate, revokedAt) }));
-  const revoked = rows.length === 0 ? 0 : await recordRevocations(tx, rows, { reason, revokedAt, namespace });
+  const revoked = look.found.length === 0 ? 0 : await revokeFound(ca, tx, campaign, { found: look.found, revokedAt });
   const revokedInPass = campaign.revokedInPass + revoked;
   const after = look.found.length === batch ? look.found.at(-1)?.place : look.looked === looked ? look.end : undefined;
   const ended = after === undefined && (campaign.pass >= mostPasses || (campaign.pass > 1 && revokedInPass === 0));
@@ -165,10 +164,26 @@ async function revokeNext(
   return { found: look.found, total: ended ? total : undefined };
 }
 
-/** In the certificate's own namespace: whose it is learns of it. */
-function auditOf(ca: Ca, campaign: Campaign, { authority, serial, namespace }: FoundCertificate, revokedAt: Date) {
-  const object = { authority, serial: hex(serial), reason: campaign.reason, revokedAt: revokedAt.toISOString(), revocation: campaign.id };
-  return auditRow({ ...actOf(campaign), operation: "certificate.revoke", namespace, object }, ca);
+/** @returns how many were revoked or, where the reason is keyCompromise, have changed theirs to it. */
+async function revokeFound(
+  ca: Ca,
+  tx: Tx,
+  campaign: Campaign,
+  { found, revokedAt }: { readonly found: readonly FoundCertificate[]; readonly revokedAt: Date },
+): Promise<number> {
+  const { namespace, reason } = campaign;
+  // In the certificate's own namespace: whose it is learns of it.
+  const rowsOf = (operation: string, all: readonly FoundCertificate[], more: { readonly revokedAt?: string }) =>
+    all.map((certificate) => {
+      const { authority, serial } = certificate;
+      const object = { authority, serial: hex(serial), reason, ...more, revocation: campaign.id };
+      return { authority, serial, audit: auditRow({ ...actOf(campaign), operation, namespace: certificate.namespace, object }, ca) };
+    });
+  const rows = rowsOf("certificate.revoke", found, { revokedAt: revokedAt.toISOString() });
+  const revoked = await recordRevocations(tx, rows, { reason, revokedAt, namespace });
+  const others = reason === reasonCodes.keyCompromise ? found.filter(({ serial }) => !revoked.has(hex(serial))) : [];
+  if (others.length === 0) return revoked.size;
+  return revoked.size + (await recordCompromises(tx, rowsOf("certificate.compromise", others, {}), namespace));
 }
 
 function actOf({ principal, doorRequestId }: Pick<Campaign, "principal" | "doorRequestId">) {
@@ -184,7 +199,7 @@ function judge(filter: RevocationFilter, reason: string): number {
   throw new Fault("badRevocationReason", `reason must be one of ${reasonNames.join(", ")}`);
 }
 
-function scopeOf({ clock, profiles }: Ca, namespace: string): RevocationScope {
+function scopeOf({ clock, profiles }: Ca, { namespace, reason }: Pick<Campaign, "namespace" | "reason">): RevocationScope {
   const own = [...profiles.values()].map(({ profile }) => profile).filter(({ kind }) => kind !== "end-entity");
-  return { namespace, now: clock.now(), except: own.map(({ name }) => name) };
+  return { namespace, reason, now: clock.now(), except: own.map(({ name }) => name) };
 }

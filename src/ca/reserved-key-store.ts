@@ -42,13 +42,14 @@ export async function blockKey({ sql }: Tx, spkiSha256: Uint8Array, reservedAt: 
   return changed.count === 1;
 }
 
-/** Keys known as compromised, 32 octets each, that certificates still stand for which have neither ended nor been revoked; `limit` at most. */
+/** Keys known as compromised, 32 octets each, with certificates that have not ended and are not revoked for it; `limit` at most. */
 export async function listBlockedKeysInUse(sql: Sql, now: Date, limit: number): Promise<Uint8Array[]> {
   const rows = await sql<{ spkiSha256: Uint8Array }[]>`
     select k.spki_sha256 as "spkiSha256" from reserved_key k
     where k.kind = 'compromised' and exists (
       select from certificate c left join revocation r using (authority, serial)
-      where c.spki_sha256 = k.spki_sha256 and c.certificate is not null and c.not_after >= ${now.toISOString()} and r.serial is null)
+      where c.spki_sha256 = k.spki_sha256 and c.certificate is not null and c.not_after >= ${now.toISOString()}
+        and (r.serial is null or r.reason <> 1))
     limit ${limit}`;
   return rows.map(({ spkiSha256 }) => spkiSha256);
 }

@@ -91,6 +91,26 @@ export async function recordRevocationsOfKey(
     select authority, encode(serial, 'hex') as serial, namespace, revoked_at as "revokedAt" from certificate join revoked using (authority, serial)`;
 }
 
+/**
+ * Makes keyCompromise the reason of certificates of a key that have not ended at `now` and are revoked for another reason, `limit` at most; their
+ * time is `since`, or their beginning, where that is earlier than the one that stands. @returns which.
+ */
+export async function recordCompromisesOfKey(
+  { sql }: Tx,
+  { spkiSha256, since, now, limit }: { readonly spkiSha256: Uint8Array; readonly since: Date; readonly now: Date; readonly limit: number },
+): Promise<RevokedCertificate[]> {
+  return await sql<RevokedCertificate[]>`
+    with other as (
+      select r.authority, r.serial, c.namespace, c.not_before
+      from certificate c join revocation r using (authority, serial)
+      where c.spki_sha256 = ${spkiSha256} and c.certificate is not null and c.not_after >= ${now.toISOString()}::timestamptz and r.reason <> 1
+      order by r.authority, r.serial limit ${limit} for update of r
+    )
+    update revocation r set reason = 1, revoked_at = least(r.revoked_at, greatest(${since.toISOString()}::timestamptz, other.not_before))
+    from other where r.authority = other.authority and r.serial = other.serial
+    returning r.authority, encode(r.serial, 'hex') as serial, other.namespace, r.revoked_at as "revokedAt"`;
+}
+
 /** What stands under a caller's own name for a revocation. */
 export type RevocationRequestRow = {
   /** SHA-256 of whose request this is, 32 octets. */

@@ -11,6 +11,7 @@ import {
   readRevocation,
   readRevocationRequest,
   recordCompromise,
+  recordCompromisesOfKey,
   recordRevocation,
   recordRevocationRequest,
   recordRevocationsOfKey,
@@ -53,7 +54,7 @@ export type RevocationOutcome =
 /**
  * Revokes a certificate for good; durable with its audit record on return. keyCompromise takes the place of another reason that stands
  * (CAB Forum BR 7.2.2). A key that its holder says is compromised is in no certificate any more: none is issued for it, and those that it has
- * are revoked with this one, the hundredth and later ones by `revokeBlocked`.
+ * are revoked for it with this one, also those that were for another reason, the hundredth and later ones by `revokeBlocked`.
  * @throws Fault `idempotencyMismatch` when something else was asked under the same name; `unauthenticated` when the principal's token ended
  *   meanwhile; `databaseUnavailable` when it was not done, or nobody can say.
  */
@@ -112,9 +113,9 @@ function mismatch(): Fault {
 }
 
 /**
- * Revokes what stands for compromised keys: certificates that were being signed when their key was blocked, and those that one transaction
- * did not take. A job's; to be repeated does no harm.
- * @returns how many were revoked.
+ * Revokes for keyCompromise what stands for compromised keys: certificates that were being signed when their key was blocked, and those that
+ * one transaction did not take. A job's; to be repeated does no harm.
+ * @returns how many were revoked or have changed their reason.
  */
 export async function revokeBlocked(ca: Ca): Promise<number> {
   let count = 0;
@@ -143,9 +144,14 @@ async function revokeOfKey(
   { revokedAt, ...because }: Because & { readonly revokedAt: Date },
 ): Promise<readonly RevokedCertificate[]> {
   const now = ca.timekeeper.recordingTime();
-  const revoked = await recordRevocationsOfKey(tx, { spkiSha256, reason: keyCompromise, revokedAt, now, limit: batch });
+  const which = { spkiSha256, now, limit: batch };
+  const revoked = await recordRevocationsOfKey(tx, { ...which, reason: keyCompromise, revokedAt });
   for (const certificate of revoked) await record(ca, tx, certificate, { ...because, reason: keyCompromise });
-  return revoked;
+  const changed = await recordCompromisesOfKey(tx, { ...which, since: revokedAt });
+  for (const certificate of changed) {
+    await record(ca, tx, certificate, { ...because, reason: keyCompromise, operation: "certificate.compromise" });
+  }
+  return [...revoked, ...changed];
 }
 
 /** One record for each certificate, in the namespace that it lies in: whose it is learns of it. */

@@ -227,9 +227,12 @@ describe("keyCompromise", () => {
     if (!first || !second) throw new Error("no certificates");
     await revoke({ account }, second, 3);
     await revoke(holder(keys), first, 1);
-    expect(await Promise.all(certificates.map(revocations))).toEqual([[{ reason: 1 }], [{ reason: 3 }], [{ reason: 1 }]]);
+    expect(await Promise.all(certificates.map(revocations))).toEqual([[{ reason: 1 }], [{ reason: 1 }], [{ reason: 1 }]]);
     expect(await now(untouched)).toBe("valid");
     for (const certificate of certificates) expect(await records(certificate)).toHaveLength(1);
+    // The one that was revoked for another reason (XC-5, BR 7.2.2).
+    expect((await Promise.all(certificates.map(changes))).map(({ length }) => length)).toEqual([0, 1, 0]);
+    expect(await changes(second)).toMatchObject([{ object: { reason: 1, keyBlocked: true }, namespace: second.namespace }]);
     expect((await records(first))[0]).toMatchObject({
       object: { keyBlocked: true },
       principal: expect.stringMatching(/^acme:key:/) as unknown,
@@ -301,14 +304,17 @@ describe("keyCompromise", () => {
   test("what was being signed when its key was blocked is revoked by the job, once (AR-10, I2)", async () => {
     const keys = await certificateKeys();
     const certificate = await issued([freshName()], keys);
-    // The block of a transaction that did not see this certificate yet.
+    const superseded = await issued([freshName()], keys);
+    await revoke({ account }, superseded, 4);
+    // The block of a transaction that did not see these certificates yet.
     await world.acme.database.read(
       (sql) =>
         sql`insert into reserved_key (spki_sha256, kind, reserved_at) values (${Buffer.from(certificate.spkiSha256, "hex")}, 'compromised', now())`,
     );
-    expect(await revokeBlocked(world.acme.ca)).toBe(1);
+    expect(await revokeBlocked(world.acme.ca)).toBe(2);
     expect(await revokeBlocked(world.acme.ca)).toBe(0);
-    expect(await revocations(certificate)).toEqual([{ reason: 1 }]);
+    expect([await revocations(certificate), await revocations(superseded)]).toEqual([[{ reason: 1 }], [{ reason: 1 }]]);
+    expect(await changes(superseded)).toMatchObject([{ principal: "system", object: { reason: 1 } }]);
     expect(await records(certificate)).toMatchObject([{ principal: "system", namespace: certificate.namespace }]);
   });
 });

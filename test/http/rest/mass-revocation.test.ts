@@ -45,11 +45,11 @@ async function revokedOf(serials: readonly string[]): Promise<readonly string[]>
 }
 
 /** How many records of a revocation each of these certificates has. */
-async function recordsOf(serials: readonly string[]): Promise<ReadonlyMap<string, number>> {
+async function recordsOf(serials: readonly string[], operation = "certificate.revoke"): Promise<ReadonlyMap<string, number>> {
   const rows = await read(
     (sql) => sql<{ serial: string; count: number }[]>`
       select convert_from(bytes, 'UTF8')::jsonb #>> '{object,serial}' as serial, count(*)::integer as count from audit_record
-      where convert_from(bytes, 'UTF8')::jsonb ->> 'operation' = 'certificate.revoke' group by 1`,
+      where convert_from(bytes, 'UTF8')::jsonb ->> 'operation' = ${operation} group by 1`,
   );
   const counts = new Map(rows.map(({ serial, count }) => [serial, count]));
   return new Map(serials.map((serial) => [serial, counts.get(serial) ?? 0]));
@@ -158,6 +158,28 @@ describe("POST /v1/revocations", () => {
     expect(await revokedOf(over)).toEqual([]);
     const [row] = await read((sql) => sql`select reason from revocation where serial = ${Buffer.from(first, "hex")}`);
     expect(row?.["reason"]).toBe(5);
+  });
+
+  test("for keyCompromise takes those too that are revoked for another reason, each with its record (XC-5, BR 7.2.2)", async () => {
+    const at = { principal: "acme:account-2", spkiSha256: octets("06"), namespace: "/web" };
+    const serials = await read((sql) => writeCertificateRows(sql, { count: 5, ...at }));
+    const [superseded = "", compromised = ""] = serials;
+    for (const [serial, reason] of [
+      [superseded, "superseded"],
+      [compromised, "keyCompromise"],
+    ])
+      expect((await service.ask(`/v1/certificates/${serial}/revoke`, { body: { reason } })).status).toBe(200);
+    const asked = { filter: { account: "account-2" }, reason: "keyCompromise" };
+    expect((await ask({ ...asked, dryRun: true })).json()["count"]).toBe(4);
+    expect(await ended(asked)).toMatchObject({ revoked: 4 });
+    for (const serial of serials) {
+      const [row] = await read((sql) => sql`select reason from revocation where serial = ${Buffer.from(serial, "hex")}`);
+      expect(row?.["reason"]).toBe(1);
+    }
+    expect(new Set((await recordsOf(serials)).values())).toEqual(new Set([1]));
+    expect(new Map([...(await recordsOf(serials, "certificate.compromise"))].filter(([, count]) => count > 0))).toEqual(
+      new Map([[superseded, 1]]),
+    );
   });
 
   test("never touches certificates of authorities, nor what the service makes for itself", async () => {
