@@ -322,7 +322,7 @@ function periodicJobs(world: { ca: Ca; ocsp: Ocsp; acme: Acme; database: Databas
     { name: "settle", everySeconds: 15, act: async () => void (await settle(ca)) },
     { name: "halt", everySeconds: 0.5, act: ca.halt.refresh },
     { name: "settle unfinished", everySeconds: 1, act: () => settleUnfinished(ca) },
-    { name: "clock", everySeconds: 10, act: async () => ca.timekeeper.compared(await database.clockSkewSeconds()) },
+    { name: "clock", everySeconds: 2, act: async () => ca.timekeeper.compared(await database.clockSkewSeconds()) },
     { name: "service certificate", everySeconds: 60, act: renew },
     { name: "status feed", everySeconds: 0.5, act: ocsp.feed.poll },
     { name: "responders", everySeconds: 60, act: () => renewResponders(ca, ocsp) },
