@@ -24,6 +24,7 @@ export type Action =
   | "revocation:create"
   | "revocation:read"
   | "issuance:halt"
+  | "key:block"
   | "authority:read"
   | "profile:read"
   | "token:create"

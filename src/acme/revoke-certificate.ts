@@ -42,7 +42,7 @@ export async function revokeCertificate(acme: Acme, by: Revoker, payload: JsonOb
     // Whoever holds the certificate's key is nobody that we know.
     principal: "account" in by ? principalOf(by.account).id : `acme:key:${by.key.thumbprint}`,
     requestId,
-    provenKey: right === "key" ? Buffer.from(certificate.spkiSha256, "hex") : undefined,
+    keyToBlock: right === "key" ? Buffer.from(certificate.spkiSha256, "hex") : undefined,
   });
   if (outcome === "alreadyRevoked") throw new Fault("alreadyRevoked", "the certificate is revoked already");
 }

@@ -10,6 +10,7 @@ import { wholeSeconds } from "../database/whole-seconds.ts";
 import { Fault } from "../fault.ts";
 import { isReasonName, reasonCodes, reasonNames } from "../pki/crl-reason.ts";
 import { hex } from "../pki/hex.ts";
+import { mayBlockKeys, requireBlockRight } from "./block-right.ts";
 import type { Ca } from "./ca.ts";
 import { type IssuedCertificate, show } from "./certificates.ts";
 import {
@@ -29,6 +30,7 @@ import {
   type RevocationFilter,
   type RevocationScope,
 } from "./mass-revocation-store.ts";
+import { blockKey } from "./reserved-key-store.ts";
 
 /** Certificates that one transaction revokes at most, and that it looks at for them. */
 const batch = 1_000;
@@ -45,6 +47,8 @@ export type MassRevocationAsked = {
   readonly filter: RevocationFilter;
   /** Name of a CRLReason. */
   readonly reason: string;
+  /** Whether the key that the filter names is blocked, with keyCompromise. Absent: where it may be, and the filter names nothing else. */
+  readonly blockKey?: boolean | undefined;
   /** The caller's own name for this request, and the hash of what it asks. */
   readonly repeatable?: { readonly requestId: Uint8Array; readonly requestHash: Uint8Array } | undefined;
   readonly requestId: string;
@@ -55,9 +59,11 @@ export type Preview = { readonly count: number; readonly sample: readonly Issued
 
 /**
  * What a revocation would revoke now; changes nothing.
- * @throws Fault `malformed` for an empty filter, `badRevocationReason`
+ * @throws Fault `malformed` for an empty filter, `badRevocationReason`, `policyDenied`
  */
-export async function previewRevocation(ca: Ca, principal: Principal, { filter, reason }: MassRevocationAsked): Promise<Preview> {
+export async function previewRevocation(ca: Ca, principal: Principal, asked: MassRevocationAsked): Promise<Preview> {
+  const { filter, reason } = asked;
+  keyToBlock(principal, asked);
   const scope = scopeOf(ca, { namespace: principal.namespace, reason: judge(filter, reason) });
   const { count, newest } = await search(ca.database, (sql) => countCertificates(sql, { filter, scope, sample: sampleSize }));
   return { count, sample: newest.map((row) => show(ca, row)) };
@@ -65,15 +71,17 @@ export async function previewRevocation(ca: Ca, principal: Principal, { filter, 
 
 /**
  * Begins to revoke everything that a filter finds in the principal's namespace and within it; durable with its audit record on return. Any
- * instance goes on with it (`continueRevocation`) until it has ended, and what is issued meanwhile and fits is revoked too.
+ * instance goes on with it (`continueRevocation`) until it has ended, and what is issued meanwhile and fits is revoked too. With keyCompromise
+ * an administrator of "/" has the key blocked that the filter names: on return it gets no certificate any more.
  * @returns `begun` false: the same request was made before under this name.
- * @throws Fault `malformed` for an empty filter, `badRevocationReason`, `idempotencyMismatch`, `unauthenticated`
+ * @throws Fault `malformed` for an empty filter, `badRevocationReason`, `policyDenied`, `idempotencyMismatch`, `unauthenticated`
  */
 export async function beginRevocation(
   ca: Ca,
   principal: Principal,
-  { filter, reason, repeatable, requestId }: MassRevocationAsked,
+  asked: MassRevocationAsked,
 ): Promise<{ readonly campaign: Campaign; readonly begun: boolean }> {
+  const { filter, reason, repeatable, requestId } = asked;
   const campaign = {
     id: hex(ca.random.bytes(16)),
     namespace: principal.namespace,
@@ -83,11 +91,18 @@ export async function beginRevocation(
     reason: judge(filter, reason),
     createdAt: wholeSeconds(ca.clock.now()),
   };
+  const key = keyToBlock(principal, asked);
   const name = repeatable ?? { requestId: ca.random.bytes(32), requestHash: new Uint8Array(32) };
   const begun = await transactCertainly(ca.database, async (tx) => {
     if (!(await stands(tx.sql, principal.id, ca.clock.now()))) throw new Fault("unauthenticated", "the bearer token is not valid");
     if (await recordCampaign(tx, campaign, name)) {
-      const object = { revocation: campaign.id, reason: campaign.reason, filter: JSON.stringify(filter) };
+      const keyBlocked = key !== undefined && (await blockKey(tx, key, ca.timekeeper.recordingTime()));
+      const object = {
+        revocation: campaign.id,
+        reason: campaign.reason,
+        filter: JSON.stringify(filter),
+        ...(keyBlocked && { keyBlocked }),
+      };
       await appendAudit(tx, auditRow({ ...actOf(campaign), operation: "revocation.create", namespace: campaign.namespace, object }, ca));
       return { campaign: { ...campaign, endedAt: null, revoked: 0 }, begun: true };
     }
@@ -197,6 +212,21 @@ function judge(filter: RevocationFilter, reason: string): number {
   }
   if (isReasonName(reason)) return reasonCodes[reason];
   throw new Fault("badRevocationReason", `reason must be one of ${reasonNames.join(", ")}`);
+}
+
+/**
+ * The key that is blocked, 32 octets. By default where the filter is this key alone: a blocked key loses all of its certificates, which is more
+ * than a narrower filter asks for.
+ * @throws Fault `malformed`, `policyDenied` where it is asked for and may not be.
+ */
+function keyToBlock(principal: Principal, { filter, reason, blockKey: asked }: MassRevocationAsked): Uint8Array | undefined {
+  const { spkiSha256, ...others } = filter;
+  const fits = reason === "keyCompromise" && spkiSha256 !== undefined;
+  if (asked && !fits) throw new Fault("malformed", "blockKey goes with the reason keyCompromise and a filter with spkiSha256");
+  if (asked) requireBlockRight(principal);
+  const isAlone = Object.values(others).every((value) => value === undefined);
+  const block = asked ?? (isAlone && mayBlockKeys(principal));
+  return fits && block ? Buffer.from(spkiSha256, "hex") : undefined;
 }
 
 function scopeOf({ clock, profiles }: Ca, { namespace, reason }: Pick<Campaign, "namespace" | "reason">): RevocationScope {

@@ -2,6 +2,7 @@ import type { Principal } from "../access/principal.ts";
 import { Fault } from "../fault.ts";
 import { isReasonName, reasonCodes, type ReasonName, reasonNames } from "../pki/crl-reason.ts";
 import { requireKeyProof } from "../pki/key-proof.ts";
+import { requireBlockRight } from "./block-right.ts";
 import type { Ca } from "./ca.ts";
 import { readPrincipal } from "./certificate-store.ts";
 import { type IssuedCertificate, readCertificate } from "./certificates.ts";
@@ -18,6 +19,8 @@ export type RevocationAsked = {
   readonly revokedAt?: Date | undefined;
   /** DER of a PKCS#10 request by which the certificate's key shows itself: see `requireKeyProof`. */
   readonly proof?: Uint8Array | undefined;
+  /** Block the key without a proof: for those who may say so of any key. */
+  readonly blockKey?: true | undefined;
   /** The caller's own name for this request, and the hash of what it asks. */
   readonly repeatable?: RevocationRequestRow | undefined;
   readonly requestId: string;
@@ -25,7 +28,8 @@ export type RevocationAsked = {
 
 /**
  * Revokes a certificate for a principal: an administrator of its namespace, or the requester that got it. Certificates of authorities are for
- * administrators of "/" alone. Durable with its audit record on return; with a proof its key is in no certificate any more.
+ * administrators of "/" alone. Durable with its audit record on return; with a proof, or where an administrator of "/" asks for it, its key is in
+ * no certificate any more.
  * @returns the certificate as it is then.
  * @throws Fault `notFound` for one that the principal may not see; `policyDenied`; `certificateExpired`; `badRevocationReason` that lists what may
  *   be given; `malformed` for a time that cannot be; `badCSR` for a proof that is none; `alreadyRevoked`; those of `revoke`
@@ -40,6 +44,7 @@ export async function requestRevocation(ca: Ca, principal: Principal, asked: Rev
     throw new Fault("certificateExpired", `the certificate ended at ${certificate.notAfter.toISOString()}: there is nothing to revoke`);
   }
   judgeTime(ca, certificate, { ...asked, reason });
+  if (asked.blockKey) judgeBlock(principal, { reason, ofAuthority });
   if (asked.proof) await requireKeyProof(asked.proof, certificate);
 
   const done = await revoke(ca, {
@@ -51,7 +56,7 @@ export async function requestRevocation(ca: Ca, principal: Principal, asked: Rev
     principal: principal.id,
     requestId: asked.requestId,
     repeatable: asked.repeatable,
-    provenKey: asked.proof && Buffer.from(certificate.spkiSha256, "hex"),
+    keyToBlock: asked.proof || asked.blockKey ? Buffer.from(certificate.spkiSha256, "hex") : undefined,
   });
   if (done.outcome === "alreadyRevoked") throw new Fault("alreadyRevoked", "the certificate is revoked already");
   // By the first of these requests, perhaps since it was read here.
@@ -83,6 +88,13 @@ function judgeReason(given: string | undefined, { role }: Principal, ofAuthority
   const reason = given ?? (ofAuthority ? "" : "unspecified");
   if (isReasonName(reason) && allowed.includes(reason)) return reason;
   throw new Fault("badRevocationReason", `reason must be one of ${allowed.join(", ")}`);
+}
+
+/** Without a proof the word of staff stands for every namespace: a key that a tenant names may be in another's certificates. */
+function judgeBlock(principal: Principal, { reason, ofAuthority }: { reason: ReasonName; ofAuthority: boolean }): void {
+  if (reason !== "keyCompromise") throw new Fault("malformed", "blockKey goes with keyCompromise alone");
+  if (ofAuthority) throw new Fault("malformed", "the key of an authority is in no other certificate: there is nothing to block");
+  requireBlockRight(principal);
 }
 
 function judgeTime(

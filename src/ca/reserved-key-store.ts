@@ -27,8 +27,8 @@ export async function reserveAccountKey(
 }
 
 /**
- * Keeps a key out of certificates for good because somebody has shown that they hold it and says that it is compromised. Until the
- * transaction ends nobody else revokes the certificates of this key.
+ * Keeps a key out of certificates for good because somebody who may say so says that it is compromised. Until the transaction ends
+ * nobody else revokes the certificates of this key.
  * @returns whether it was not known as compromised before.
  */
 export async function blockKey({ sql }: Tx, spkiSha256: Uint8Array, reservedAt: Date): Promise<boolean> {

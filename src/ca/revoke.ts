@@ -39,8 +39,11 @@ export type RevocationRequest = {
   readonly requestId: string;
   /** The caller's own name for this request: the same one with the same hash is answered as the first. */
   readonly repeatable?: RevocationRequestRow | undefined;
-  /** SHA-256 of the certificate's SubjectPublicKeyInfo, 32 octets, where whoever asks has shown that they hold its private key. */
-  readonly provenKey?: Uint8Array | undefined;
+  /**
+   * SHA-256 of the certificate's SubjectPublicKeyInfo, 32 octets, where with keyCompromise the key is to be blocked: whoever asks has shown that
+   * they hold its private key, or has the right to say so of any key.
+   */
+  readonly keyToBlock?: Uint8Array | undefined;
 };
 
 /**
@@ -53,7 +56,7 @@ export type RevocationOutcome =
 
 /**
  * Revokes a certificate for good; durable with its audit record on return. keyCompromise takes the place of another reason that stands
- * (CAB Forum BR 7.2.2). A key that its holder says is compromised is in no certificate any more: none is issued for it, and those that it has
+ * (CAB Forum BR 7.2.2). A key that is blocked is in no certificate any more: none is issued for it, and those that it has
  * are revoked for it with this one, also those that were for another reason, the hundredth and later ones by `revokeBlocked`.
  * @throws Fault `idempotencyMismatch` when something else was asked under the same name; `unauthenticated` when the principal's token ended
  *   meanwhile; `databaseUnavailable` when it was not done, or nobody can say.
@@ -70,25 +73,25 @@ export async function revoke(ca: Ca, request: RevocationRequest): Promise<Revoca
 type Act = { readonly revocation: RevocationOutcome; readonly others: readonly RevokedCertificate[] };
 
 async function act(ca: Ca, tx: Tx, request: RevocationRequest): Promise<Act> {
-  const { authority, serial, reason, namespace, principal, repeatable, provenKey } = request;
+  const { authority, serial, reason, namespace, principal, repeatable, keyToBlock } = request;
   const now = ca.timekeeper.recordingTime();
   const revokedAt = request.revokedAt ?? now;
   if (principal.startsWith("token:") && !(await stands(tx.sql, principal, now))) {
     throw new Fault("unauthenticated", "the bearer token is not valid");
   }
   if (repeatable && (await wasAsked(tx, repeatable))) return { revocation: { outcome: "repeated" }, others: [] };
-  const isProven = reason === keyCompromise && provenKey !== undefined;
+  const key = reason === keyCompromise ? keyToBlock : undefined;
   // The key before any certificate: of those who revoke certificates of one key, each waits for the one before and for nobody else.
-  const keyBlocked = isProven ? await blockKey(tx, provenKey, now) : false;
+  const keyBlocked = key ? await blockKey(tx, key, now) : false;
   const revoked = await recordRevocation(tx, { authority, serial, reason, revokedAt }, namespace);
   const changed =
     !revoked && reason === keyCompromise ? await recordCompromise(tx, { authority, serial, since: revokedAt }, namespace) : undefined;
   if (revoked) await record(ca, tx, revoked, { ...request, keyBlocked });
   // Of a revocation that says keyCompromise already, the block alone is new; it is recorded with it.
-  const proven = keyBlocked && !revoked && !changed ? await readRevocation(tx, { authority, serial }, namespace) : undefined;
-  const compromised = changed ?? proven;
+  const standing = keyBlocked && !revoked && !changed ? await readRevocation(tx, { authority, serial }, namespace) : undefined;
+  const compromised = changed ?? standing;
   if (compromised) await record(ca, tx, compromised, { ...request, keyBlocked, operation: "certificate.compromise" });
-  const others = isProven ? await revokeOfKey(ca, tx, provenKey, { ...request, revokedAt, keyBlocked }) : [];
+  const others = key ? await revokeOfKey(ca, tx, key, { ...request, revokedAt, keyBlocked }) : [];
   const done = revoked ?? compromised;
   if (!done) {
     // A statement of its own sees what the insertion waited for.

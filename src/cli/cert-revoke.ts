@@ -12,7 +12,13 @@ import { parseTime } from "./duration.ts";
 import { openService } from "./service.ts";
 import { print, type Shell } from "./shell.ts";
 
-type Options = { readonly reason: string; readonly revokedAt?: string; readonly key?: string; readonly json?: boolean };
+type Options = {
+  readonly reason: string;
+  readonly revokedAt?: string;
+  readonly key?: string;
+  readonly blockKey?: true;
+  readonly json?: boolean;
+};
 
 /** Adds `cert revoke`. */
 export function addCertRevoke(cert: Command, shell: Shell): void {
@@ -24,7 +30,7 @@ export function addCertRevoke(cert: Command, shell: Shell): void {
     usage: "revoke <serial>",
     summary: "revoke a certificate",
     description:
-      "Revoke a certificate for good, by its serial (32 hex digits, colons allowed). With --key, the private key shows that it is compromised: it is blocked, and all of its certificates are revoked.",
+      "Revoke a certificate for good, by its serial (32 hex digits, colons allowed). With --key, the private key shows that it is compromised: it is blocked, and all of its certificates are revoked; --block-key does the same without the key, for administrators of /.",
     examples: [
       "npx chancery cert revoke 4f0c2a7d90b1e3856c4d2f1a0b9e8d7c --reason superseded",
       "npx chancery cert revoke 4f0c2a7d90b1e3856c4d2f1a0b9e8d7c --reason keyCompromise --key ./var/first/localhost.key",
@@ -33,6 +39,10 @@ export function addCertRevoke(cert: Command, shell: Shell): void {
     .addOption(reasonOption().default("unspecified"))
     .option("--revoked-at <time>", "since when the key is known to be compromised: 2026-10-31T12:00:00Z", past)
     .option("--key <file>", "with keyCompromise: the certificate's private key, PEM; it is not sent, but signs the proof")
+    .option(
+      "--block-key",
+      "with keyCompromise: block the key and revoke all of its certificates, without the key at hand; for administrators of /",
+    )
     .action(async (text: string, { key, json, ...rest }: Options) => {
       const serial = requireSerial(text);
       if (key !== undefined && rest.reason !== "keyCompromise")

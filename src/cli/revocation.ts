@@ -19,6 +19,7 @@ type Options = {
   readonly issuedFrom?: string;
   readonly issuedBefore?: string;
   readonly reason: string;
+  readonly blockKey?: boolean;
   readonly dryRun?: boolean;
   readonly json?: boolean;
 };
@@ -66,9 +67,14 @@ function addCreate(revocation: Command, shell: Shell): void {
     .option("--issued-from <time>", "those issued at this time or later: 2026-10-31T12:00:00Z", time)
     .option("--issued-before <time>", "those issued before this time: 2026-10-31T12:00:00Z", time)
     .addOption(reasonOption().makeOptionMandatory())
+    .option(
+      "--block-key",
+      "with keyCompromise: block the key of --spki-sha256 for good (administrators of /; the default where that is all)",
+    )
+    .option("--no-block-key", "do not block it")
     .option("--dry-run", "revoke nothing: print how many it would be, and ten of them at most")
-    .action(async ({ json, dryRun, reason, serial, ...filter }: Options) => {
-      const request = { filter: { ...filter, ...(serial && { serials: serial }) }, reason };
+    .action(async ({ json, dryRun, reason, blockKey, serial, ...filter }: Options) => {
+      const request = { filter: { ...filter, ...(serial && { serials: serial }) }, reason, ...(blockKey !== undefined && { blockKey }) };
       await using service = openService(shell);
       if (!dryRun) return print(shell, report(await createRevocation(service, request, randomUUID())), json);
       const { count, sample } = await previewRevocation(service, request);

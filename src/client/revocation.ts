@@ -10,6 +10,8 @@ export type RevocationRequest = {
   readonly revokedAt?: string;
   /** PEM of a PKCS#10 request by which the certificate's key shows itself. */
   readonly proof?: string;
+  /** Block the key without a proof: for administrators of "/". */
+  readonly blockKey?: true;
   readonly idempotencyKey: string;
 };
 
@@ -54,7 +56,12 @@ export type MassRevocation = {
 };
 
 /** What is asked of many certificates. */
-export type MassRevocationRequest = { readonly filter: RevocationFilter; readonly reason: string };
+export type MassRevocationRequest = {
+  readonly filter: RevocationFilter;
+  readonly reason: string;
+  /** Whether the key that the filter names is blocked too; absent: as the service has it by default. */
+  readonly blockKey?: boolean;
+};
 
 /** What such a request would revoke now: how many, and ten of them at most. Changes nothing. */
 export async function previewRevocation(

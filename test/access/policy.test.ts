@@ -15,6 +15,7 @@ const administers: readonly Action[] = [
   "revocation:create",
   "revocation:read",
   "issuance:halt",
+  "key:block",
 ];
 const asks: readonly Action[] = ["certificate:issue", "certificate:revoke"];
 

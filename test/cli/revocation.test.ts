@@ -51,6 +51,20 @@ test("cert revoke with a key makes the proof itself and sends no private key: th
   expect(refused.json()["code"]).toBe("badCSR");
 });
 
+const refusal = async (csr: string) => (await service.ask("/v1/certificates", { body: { csr, profile: "client" } })).json()["code"];
+async function createOfKey(serial: string, ...more: string[]): Promise<Ran> {
+  const { spkiSha256 } = (await service.ask(`/v1/certificates/${serial}`)).json();
+  return await cli("revocation", "create", "--spki-sha256", String(spkiSha256), "--reason", "keyCompromise", ...more);
+}
+
+test("cert revoke with --block-key, and revocation create of a key unless with --no-block-key, block it without the key", async () => {
+  const [one, other, third] = [await issued(), await issued(), await issued()];
+  expect((await cli("cert", "revoke", one.serial, "--reason", "keyCompromise", "--block-key")).exitCode).toBe(0);
+  expect((await createOfKey(other.serial)).exitCode).toBe(0);
+  expect((await createOfKey(third.serial, "--no-block-key")).exitCode).toBe(0);
+  expect([await refusal(one.csr), await refusal(other.csr), await refusal(third.csr)]).toEqual(["badCSR", "badCSR", undefined]);
+});
+
 test.for([
   { name: "a reason that is none", args: ["4".repeat(32), "--reason", "hold"], says: /Allowed choices are unspecified, keyCompromise/ },
   { name: "no serial", args: ["4f", "--reason", "superseded"], says: /"4f" is no serial/ },

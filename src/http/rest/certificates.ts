@@ -59,17 +59,28 @@ export const revokeRoute = route({
   method: "POST",
   path: "/v1/certificates/:serial/revoke",
   action: "certificate:revoke",
-  body: z.strictObject({ reason: z.string().max(64).optional(), revokedAt: time.optional(), proof: z.string().min(1).optional() }),
+  body: z.strictObject({
+    reason: z.string().max(64).optional(),
+    revokedAt: time.optional(),
+    proof: z.string().min(1).optional(),
+    blockKey: z.literal(true, "must be true, or absent").optional(),
+  }),
   handle: async (doors, { principal, parts, body, headers, requestId }) => {
     const { serial = "" } = parts;
     if (!serialPattern.test(serial)) throw unknownCertificate(serial);
-    const { reason, revokedAt } = body;
+    const { reason, revokedAt, blockKey } = body;
     const proof = body.proof === undefined ? undefined : csrFromText(body.proof);
-    const asked = { serial, reason, revokedAt: revokedAt && rfc3339(revokedAt), proof: proof && Buffer.from(proof).toString("hex") };
+    const asked = {
+      serial,
+      reason,
+      revokedAt: revokedAt && rfc3339(revokedAt),
+      proof: proof && Buffer.from(proof).toString("hex"),
+      blockKey,
+    };
     const repeatable = namedRequest({ principal, headers }, "certificate.revoke", asked);
     const refusable = { principal, requestId, operation: "certificate.revoke", object: { serial } };
     return await recordingDenial(doors, refusable, async () => {
-      const revoked = await doors.revokeCertificate(principal, { serial, reason, revokedAt, proof, repeatable, requestId });
+      const revoked = await doors.revokeCertificate(principal, { serial, reason, revokedAt, proof, blockKey, repeatable, requestId });
       return { json: certificateWithChain(revoked) };
     });
   },

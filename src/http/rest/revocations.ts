@@ -3,6 +3,7 @@ import type { Campaign } from "../../ca/mass-revocation-store.ts";
 import { Fault } from "../../fault.ts";
 import { reasonName } from "../../pki/crl-reason.ts";
 import { certificateWithoutChain, generalName, profileName, serialPattern } from "./certificates.ts";
+import { recordingDenial } from "./denial.ts";
 import { namedRequest } from "./idempotency-key.ts";
 import { route } from "./route.ts";
 import { rfc3339, time } from "./time.ts";
@@ -38,15 +39,17 @@ export const createRevocationRoute = route({
   method: "POST",
   path: "/v1/revocations",
   action: "revocation:create",
-  body: z.strictObject({ filter, reason: z.string().max(64), dryRun: z.boolean().default(false) }),
+  body: z.strictObject({ filter, reason: z.string().max(64), blockKey: z.boolean().optional(), dryRun: z.boolean().default(false) }),
   handle: async (doors, { principal, body, headers, requestId }) => {
-    const repeatable = namedRequest({ principal, headers }, "revocation.create", [body.filter, body.reason]);
-    const asked = { filter: body.filter, reason: body.reason, repeatable, requestId };
-    if (body.dryRun) {
+    const { dryRun, ...rest } = body;
+    const named = [rest.filter, rest.reason, ...(rest.blockKey === undefined ? [] : [rest.blockKey])];
+    const asked = { ...rest, repeatable: namedRequest({ principal, headers }, "revocation.create", named), requestId };
+    if (dryRun) {
       const { count, sample } = await doors.previewRevocation(principal, asked);
       return { json: { count, sample: sample.map(certificateWithoutChain) } };
     }
-    const { campaign, begun } = await doors.beginRevocation(principal, asked);
+    const refusable = { principal, requestId, operation: "revocation.create" };
+    const { campaign, begun } = await recordingDenial(doors, refusable, () => doors.beginRevocation(principal, asked));
     const status = campaign.endedAt === null ? 202 : begun ? 201 : 200;
     return { status, headers: { location: `/v1/revocations/${campaign.id}` }, json: shown(campaign) };
   },

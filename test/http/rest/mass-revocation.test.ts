@@ -248,6 +248,74 @@ describe("POST /v1/revocations", () => {
   });
 });
 
+type Named = { readonly csr: string; readonly spkiSha256: string; readonly serial: string };
+async function named(question: Question = {}): Promise<Named> {
+  const { csr } = await opensslRequest("key.example.org");
+  const { spkiSha256, serial } = (await service.ask("/v1/certificates", { ...question, body: { csr, profile: "server" } })).json();
+  return { csr, spkiSha256: String(spkiSha256), serial: String(serial) };
+}
+/** The status of a request for one more certificate of the key. */
+const again = async ({ csr }: Named) => (await service.ask("/v1/certificates", { body: { csr, profile: "server" } })).status;
+/** Whether the record of a revocation's beginning says that the key is blocked. */
+async function keyBlocked(id: unknown): Promise<unknown> {
+  const [row] = await read(
+    (sql) => sql<{ object: Record<string, unknown> }[]>`
+      select convert_from(bytes, 'UTF8')::jsonb -> 'object' as object from audit_record
+      where convert_from(bytes, 'UTF8')::jsonb #>> '{object,revocation}' = ${String(id)}
+        and convert_from(bytes, 'UTF8')::jsonb ->> 'operation' = 'revocation.create'`,
+  );
+  return row?.object["keyBlocked"];
+}
+
+describe("of a key for keyCompromise", () => {
+  test("an administrator of / has it blocked: no certificate is issued for it from the answer on, and it is recorded (XK-3)", async () => {
+    const key = await named();
+    const answer = await ask({ filter: { spkiSha256: key.spkiSha256 }, reason: "keyCompromise" });
+    expect(await again(key)).toBe(400);
+    expect(await keyBlocked(answer.json()["id"])).toBe(true);
+    await expect.poll(() => revokedOf([key.serial])).toEqual([key.serial]);
+  });
+
+  test.for<{ name: string; body: (key: Named) => Record<string, unknown>; status: number }>([
+    { name: "with blockKey false", body: () => ({ blockKey: false }), status: 201 },
+    { name: "for a narrower filter", body: (key) => ({ filter: { spkiSha256: key.spkiSha256, serials: [key.serial] } }), status: 201 },
+    {
+      name: "for a narrower filter with blockKey true",
+      body: (key) => ({ filter: { spkiSha256: key.spkiSha256, serials: [key.serial] }, blockKey: true }),
+      status: 400,
+    },
+    { name: "for another reason", body: () => ({ reason: "superseded" }), status: 201 },
+    { name: "when it is looked at alone", body: () => ({ dryRun: true }), status: 201 },
+  ])("$name one more certificate is then answered $status", async ({ body, status }) => {
+    const key = await named();
+    const answer = await ask({ filter: { spkiSha256: key.spkiSha256 }, reason: "keyCompromise", ...body(key) });
+    expect(answer.status).toBeLessThan(300);
+    expect(await again(key)).toBe(status);
+  });
+
+  test("an administrator of another namespace revokes its own certificates and blocks no key, by default or by word (XN-21)", async () => {
+    const admin = await token("/tenant");
+    const key = await named({ token: admin });
+    const filter = { spkiSha256: key.spkiSha256 };
+    const refused = await ask({ filter, reason: "keyCompromise", blockKey: true }, { token: admin });
+    expect([refused.status, refused.json()["code"]]).toEqual([403, "policyDenied"]);
+    expect(await revokedOf([key.serial])).toEqual([]);
+    const answer = await ask({ filter, reason: "keyCompromise" }, { token: admin });
+    expect(answer.status).toBe(201);
+    expect(await revokedOf([key.serial])).toEqual([key.serial]);
+    expect(await keyBlocked(answer.json()["id"])).toBeUndefined();
+    expect(await again(key)).toBe(201);
+  });
+
+  test.for([
+    { name: "another reason", body: { filter: { spkiSha256: "0a".repeat(32) }, reason: "superseded", blockKey: true } },
+    { name: "no key", body: { filter: { profile: "mtls" }, reason: "keyCompromise", blockKey: true } },
+  ])("blockKey with $name is malformed", async ({ body }) => {
+    const refused = await ask(body);
+    expect([refused.status, refused.json()["code"]]).toEqual([400, "malformed"]);
+  });
+});
+
 describe("namespaces are apart (XN-21)", () => {
   const namespaces = ["/a", "/a/x", "/ab", "/b"] as const;
 

@@ -293,6 +293,37 @@ describe("a proof by the key", () => {
   });
 });
 
+describe("a key that an administrator calls compromised", () => {
+  test("is blocked without a proof where an administrator of / asks for it: all its certificates are revoked for it (XC-5, XK-3)", async () => {
+    const request = await opensslRequest("reported.example.org");
+    const [first, second, third] = [await issued({}, request), await issued({ token: requester }, request), await issued({}, request)];
+    await revoke(third.serial, { reason: "superseded" });
+    expect((await revoke(first.serial, { reason: "keyCompromise", blockKey: true })).status).toBe(200);
+    for (const { serial } of [first, second, third]) {
+      expect(await shown(serial)).toMatchObject({ status: "revoked", revocationReason: "keyCompromise" });
+    }
+    expect((await service.ask("/v1/certificates", { body: { csr: request.csr, profile: "server" } })).json()["code"]).toBe("badCSR");
+    expect(await records(first.serial)).toMatchObject([{ operation: "certificate.revoke", object: { keyBlocked: true } }]);
+    expect(await records(third.serial)).toMatchObject([{ object: { reason: 4 } }, { operation: "certificate.compromise" }]);
+  });
+
+  test("is not blocked by anybody else's word, nor for another reason, nor as an authority's", async () => {
+    const { serial, csr } = await issued({ token: requester });
+    const below = await token("admin", "/team");
+    const theirs = await issued({ token: below });
+    const refused = [
+      await revoke(serial, { reason: "keyCompromise", blockKey: true }, { token: requester }),
+      await revoke(theirs.serial, { reason: "keyCompromise", blockKey: true }, { token: below }),
+      await revoke(serial, { reason: "superseded", blockKey: true }),
+      await revoke(serial, { reason: "keyCompromise", blockKey: false }),
+      await revoke(await serialOf("issuing-1"), { reason: "keyCompromise", blockKey: true }),
+    ];
+    expect(refused.map((answer) => answer.json()["code"])).toEqual(["policyDenied", "policyDenied", "malformed", "malformed", "malformed"]);
+    for (const one of [serial, theirs.serial]) expect((await shown(one))["status"]).toBe("valid");
+    expect((await service.ask("/v1/certificates", { body: { csr, profile: "server" } })).status).toBe(201);
+  });
+});
+
 /** Of an authority's certificate. */
 async function serialOf(slug: string): Promise<string> {
   const [row] = await service.service.ca.database.read(
