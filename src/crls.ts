@@ -19,6 +19,8 @@ export async function openCrlService({ config, metrics }: World, ca: Ca): Promis
   await openCrls(ca);
   const directory = await openCrlDirectory(ca.database, config.crlDir);
   await refreshFirst(ca, directory);
+  // Of the last look: readiness is asked while the database is away.
+  let dueRoots: readonly string[] = [];
   const ofEach = (value: (crl: ServedCrl) => number) => () =>
     [...directory.all()].map(([path, crl]) => ({ labels: { crl: path }, value: value(crl) }));
   metrics.measureEach({
@@ -44,10 +46,11 @@ export async function openCrlService({ config, metrics }: World, ca: Ca): Promis
     jobs: [
       { name: "crl", everySeconds: 5, act: async () => void (await publishDueCrls(ca)) },
       { name: "crl directory", everySeconds: 2, act: directory.refresh },
+      { name: "root crl", everySeconds: 5, act: async () => void (dueRoots = await listDueRootCrls(ca)) },
       { name: "crl age", everySeconds: 3_600, act: () => tellStale(ca, directory) },
       { name: "crl sweep", everySeconds: 60, act: () => sweepCrls(ca) },
     ],
-    check: { name: "crls", run: () => verdict(ca, directory) },
+    check: { name: "crls", run: () => verdict(ca, directory, dueRoots) },
     [Symbol.asyncDispose]: () => directory[Symbol.asyncDispose](),
   };
 }
@@ -80,16 +83,21 @@ function remedy({ authorities }: Pick<Ca, "authorities">, path: string): string 
     : "see why the job crl fails in the log";
 }
 
-/** Not ready without a CRL of use of an issuing authority: another instance may have it. What only a person can mend is told beside. */
-function verdict(ca: Ca, directory: CrlDirectory): Verdict {
+/**
+ * Not ready without a CRL of use of an issuing authority: another instance may have it. What only a person can mend is told beside.
+ * @param dueRoots paths of roots' CRLs that are to be made.
+ */
+function verdict(ca: Ca, directory: CrlDirectory, dueRoots: readonly string[]): Verdict {
   const now = ca.clock.now();
   const isOfUse = (path: string): boolean => (directory.crl(path)?.nextUpdate ?? now) > now;
   const issuing = [...ca.authorities.values()].filter(({ kind }) => kind === "issuing");
   const useless = [...ca.authorities.keys()].filter((slug) => !isOfUse(slug));
   const stale = [...directory.all()].filter(([path, crl]) => isOfUse(path) && isHalfOver(crl, now)).map(([path]) => path);
+  const told = new Set([...useless, ...stale]);
   const sentences = [
     ...useless.map((slug) => `there is no current one of ${slug}: ${remedy(ca, slug)}`),
     ...stale.map((path) => `half of the life of ${path} is over: ${remedy(ca, path)}`),
+    ...dueRoots.filter((path) => !told.has(path)).map((path) => `a revocation is not on ${path} yet: ${remedy(ca, path)}`),
   ];
   return {
     ready: issuing.every(({ slug }) => isOfUse(slug)),

@@ -51,7 +51,7 @@ async function examine(shell: Shell, configFile: string | undefined): Promise<Fi
     ...database.findings,
     ...(await examineListeners(config, ops)),
     await examineServiceCertificate(config, shell.now()),
-    ...(await examineCrls(config, shell.now())),
+    ...(await examineCrls(config, shell.now(), ops.running)),
   ];
 }
 

@@ -6,12 +6,16 @@ import { parseCertificate } from "../pki/certificate.ts";
 import { decodePem } from "../pki/pem.ts";
 import { readCrl } from "../pki/read-crl.ts";
 import { sameBytes } from "../pki/tbs-certificate.ts";
+import type { Running } from "./examine-listeners.ts";
 import type { Finding } from "./finding.ts";
 
 const check = "CRLs";
 
-/** The CRLs of the directory, as they stand for whoever serves it: none is over, and half of the life of a root's is not. */
-export async function examineCrls({ crlDir, dataDir }: Config, now: Date): Promise<Finding[]> {
+/**
+ * The CRLs of the directory, as they stand for whoever serves it: none is over, and half of the life of a root's is not. What no file can show, a
+ * revocation that a root's CRL lacks, is asked of the running service.
+ */
+export async function examineCrls({ crlDir, dataDir }: Config, now: Date, running?: Running): Promise<Finding[]> {
   const files = await readdir(crlDir, { recursive: true }).catch(() => []);
   const names = files.filter((file) => file.endsWith(".crl") && !file.split("/").at(-1)?.startsWith(".")).toSorted();
   if (names.length === 0) return [{ check, verdict: "ok", detail: `none in ${crlDir} yet: the first start makes them` }];
@@ -21,7 +25,10 @@ export async function examineCrls({ crlDir, dataDir }: Config, now: Date): Promi
     const finding = await examineFile({ file: join(crlDir, name), name, root }, now);
     if (finding) findings.push(finding);
   }
-  return findings.length > 0 ? findings : [{ check, verdict: "ok", detail: `${names.length} in ${crlDir}, all current` }];
+  if (findings.length > 0) return findings;
+  const told = running?.checks.find(({ name }) => name === "crls");
+  if (told?.detail.includes("npx chancery ca crl")) return [{ check, verdict: "warning", detail: told.detail }];
+  return [{ check, verdict: "ok", detail: `${names.length} in ${crlDir}, all current` }];
 }
 
 type Place = { readonly file: string; readonly name: string; readonly root: Uint8Array | undefined };

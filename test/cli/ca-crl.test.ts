@@ -2,14 +2,18 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { examineCrls } from "../../src/cli/examine-crls.ts";
+import { parseCertificate } from "../../src/pki/certificate.ts";
+import { askOps } from "../../src/cli/examine-listeners.ts";
 import { opensslCrl } from "../support/crl-world.ts";
 import { exchange } from "../http/exchange.ts";
+import { recordedEvents } from "../support/events.ts";
 import { startService, type TestService } from "../support/service.ts";
 import { chanceryProcess } from "./command-line.ts";
 
+const events = recordedEvents();
 let chancery: TestService;
 beforeAll(async () => {
-  chancery = await startService();
+  chancery = await startService({ events: () => events });
 });
 afterAll(() => chancery[Symbol.asyncDispose]());
 
@@ -69,6 +73,39 @@ describe("doctor looks at the CRLs of the directory", () => {
     expect(findings).toContainEqual(expect.stringContaining(said));
     expect(findings.find((finding) => finding.includes("root-1"))).toContain("npx chancery ca crl root-1");
     expect(findings).toContainEqual(expect.stringMatching(/^warning issuing-1 ended at .*: a running service renews it/));
+  });
+
+  test("and beside a running service of a revocation that the root's lacks, as readiness and the log do, until it is made (XC-17)", async () => {
+    const { ground, service } = chancery;
+    const dataDir = join(ground.directory, "of-the-process");
+    await mkdir(dataDir);
+    const { instance } = JSON.parse((await exchange(service.listeners.ops, { path: "/livez" })).text) as { instance: string };
+    await writeFile(join(dataDir, "instance.lock"), instance);
+    const opsListen = { host: "127.0.0.1", port: service.listeners.ops.port };
+    const crlFindings = async () =>
+      await examineCrls(ground.config, new Date(), (await askOps({ ...ground.config, dataDir, opsListen })).running);
+    const readiness = async () => {
+      const { checks } = JSON.parse((await exchange(service.listeners.ops, { path: "/readyz/status" })).text) as {
+        checks: { crls: { ready: boolean; detail: string } };
+      };
+      return checks.crls;
+    };
+    const issuing = service.ca.authorities.get("issuing-1");
+    const serial = parseCertificate(issuing?.certificate ?? new Uint8Array()).serial;
+    const revoked = await chancery.ask(`/v1/certificates/${serial}/revoke`, { body: { reason: "cessationOfOperation" } });
+    expect(revoked.status).toBe(200);
+
+    const sentence = "a revocation is not on root-1 yet: npx chancery ca crl root-1, with the root's token at hand";
+    await expect.poll(readiness, { timeout: 20_000, interval: 500 }).toEqual({ ready: true, detail: sentence });
+    expect(await crlFindings()).toEqual([{ check: "CRLs", verdict: "warning", detail: sentence }]);
+    await service.jobs.find(({ name }) => name === "crl age")?.act(new AbortController().signal);
+    expect(events.told).toContainEqual(
+      expect.objectContaining({ level: "warn", event: "crl.stale", fields: expect.objectContaining({ crl: "root-1" }) }),
+    );
+
+    expect((await run("ca", "crl", "root-1")).exitCode).toBe(0);
+    await expect.poll(readiness, { timeout: 20_000, interval: 500 }).toEqual({ ready: true, detail: "2 served, all current" });
+    expect(await crlFindings()).toMatchObject([{ verdict: "ok" }]);
   });
 
   test("says before the first start that there are none yet, and of a file that is none that it is not a CRL", async () => {
