@@ -1,3 +1,4 @@
+import { contains } from "../access/namespace.ts";
 import { readStoredCertificate, type StoredCertificate } from "../ca/certificates.ts";
 import { revoke } from "../ca/revoke.ts";
 import { Fault } from "../fault.ts";
@@ -19,8 +20,8 @@ const allowedReasons: readonly number[] = [0, keyCompromise, 3, 4, 5];
 const maximumOctets = 65_536;
 
 /**
- * Revokes a certificate for the account that got it, for one that has valid authorizations for all of its names, or for whoever holds its
- * key, which is blocked when they say that it is compromised (RFC 8555 §7.6). keyCompromise takes the place of another reason that stands. Durable with its audit record on return.
+ * Revokes a certificate for the account that got it, for one of its namespace, or of one around it, that has valid authorizations for
+ * all of its names, or for whoever holds its key, which is blocked when they say that it is compromised (RFC 8555 §7.6). keyCompromise takes the place of another reason that stands. Durable with its audit record on return.
  * @throws Fault `malformed` for a certificate that is none, `notFound` for one that is not ours; `badRevocationReason`; `unauthorized` for
  *   anybody else, and for a certificate that has expired; `alreadyRevoked`.
  */
@@ -68,6 +69,8 @@ function readReason(value: JsonObject[string] | undefined): number {
 async function rightOf(acme: Acme, by: Revoker, certificate: StoredCertificate): Promise<"own" | "key" | "names" | undefined> {
   if ("key" in by) return by.key.spkiSha256 === certificate.spkiSha256 ? "key" : undefined;
   if (certificate.principal === principalOf(by.account).id) return "own";
+  // RFC 8555 asks it of one server; to us each namespace is one, and names mean nothing in another.
+  if (!contains(by.account.namespace, certificate.namespace)) return undefined;
   const authorized = await acme.database.read((sql) => readAuthorizedIdentifiers(sql, by.account.id, acme.clock.now()));
   const all = certificate.names.length > 0 && certificate.names.every(({ type, value }) => authorized.has(`${type}:${value}`));
   return all ? "names" : undefined;

@@ -2,6 +2,7 @@ import { KeyObject, type webcrypto } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Account } from "../../src/acme/account.ts";
 import { changeKey } from "../../src/acme/change-key.ts";
+import type { Directory } from "../../src/acme/directory.ts";
 import { finalize } from "../../src/acme/finalize.ts";
 import { revokeCertificate, type Revoker } from "../../src/acme/revoke-certificate.ts";
 import { type IntentRow, recordIntents } from "../../src/ca/attempt-store.ts";
@@ -98,6 +99,33 @@ describe("revokeCert (RFC 8555 §7.6)", () => {
     await revoke({ account: other }, certificate, 5);
     expect(await records(certificate)).toMatchObject([{ principal: `acme:${other.id}` }]);
   });
+
+  test.for([
+    { account: "/", certificate: "/web", code: undefined },
+    { account: "/web", certificate: "/web", code: undefined },
+    { account: "/web", certificate: "/web/shop", code: undefined },
+    { account: "/web/shop", certificate: "/web", code: "unauthorized" },
+    { account: "/web", certificate: "/", code: "unauthorized" },
+    { account: "/web", certificate: "/website", code: "unauthorized" },
+  ])(
+    "an account of $account with all authorizations, a certificate of $certificate in another directory: $code (AR-3, XN-21)",
+    async (row) => {
+      const { acme, directories } = world;
+      const directory = (namespace: string): Directory => ({ ...directories.open, name: `of${namespace.replaceAll("/", "-")}`, namespace });
+      const [theirs, mine] = [directory(row.certificate), directory(row.account)];
+      const wide = { ...acme, directories: new Map([...acme.directories, [theirs.name, theirs], [mine.name, mine]]) };
+      const name = freshName();
+      const { account: owner } = await registered(wide, theirs);
+      const certificate = await certified(wide, theirs, owner, [name]);
+      expect(certificate.namespace).toBe(row.certificate);
+      const { account: other } = await registered(wide, mine);
+      await provenOrder(wide, mine, other, [name]);
+      const outcome = revoke({ account: other }, certificate, 4, wide);
+      if (row.code) await expect(outcome).rejects.toEqual(fault(row.code));
+      else await outcome;
+      expect(await now(certificate)).toBe(row.code ? "valid" : "revoked");
+    },
+  );
 
   test("by anybody else is unauthorized: another account, another key, the account's own key, its authorizations expired (AR-4)", async () => {
     const { acme, directories } = world;
