@@ -1,3 +1,5 @@
+import type { CertStatus } from "../pki/ocsp.ts";
+
 /** What a responder answers to one request. */
 export type OcspAnswer = {
   /** DER OCSPResponse; an error response is unsigned and 5 octets long. */
@@ -13,6 +15,8 @@ export type OcspAnswer = {
 export type KeptAnswer = {
   /** DER OCSPResponse. */
   readonly response: Uint8Array;
+  /** What it says of its certificate, as the database has it. */
+  readonly status: CertStatus;
   /** As they stand in the response, which says the same of each of its certificates. */
   readonly thisUpdate: Date;
   readonly nextUpdate: Date;

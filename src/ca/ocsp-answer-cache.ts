@@ -3,8 +3,8 @@ import type { CertStatus } from "../pki/ocsp.ts";
 import type { KeptAnswer } from "./kept-answer.ts";
 import type { SerialOf } from "./status-store.ts";
 
-/** A kept answer, with what it says and when making a newer one was last given up. */
-export type CachedAnswer = KeptAnswer & { readonly status: CertStatus; retryAt: Date | undefined };
+/** A kept answer, and until when no newer one is tried for. */
+export type CachedAnswer = KeptAnswer & { retryAt: Date | undefined };
 
 /** Tells whether the status of any of some serial numbers changed while it is held. */
 export type Watch = Disposable & { readonly changed: boolean };

@@ -5,7 +5,7 @@ import { listen, type Limits, type Listener, serviceLimits } from "../../src/htt
 import { type OcspDoors, ocspResponders } from "../../src/http/status/ocsp.ts";
 
 /** What the responders of a service are asked by. */
-export function ocspDoors({ ca, ocsp }: Service): OcspDoors {
+export function ocspDoors({ ca, ocsp }: Pick<Service, "ca" | "ocsp">): OcspDoors {
   return {
     authorities: () => [...ca.authorities.values()],
     clock: ca.clock,

@@ -6,7 +6,8 @@ import { type PlainAnswer, text } from "../plain.ts";
 export type Validators = {
   /** A strong entity tag, with its quotes. */
   readonly entityTag: string;
-  readonly lastModified: Date;
+  /** What dates are held against; undefined where they tell nothing of what stands here: only the entity tag makes a condition then. */
+  readonly lastModified: Date | undefined;
 };
 
 /**
@@ -15,19 +16,22 @@ export type Validators = {
  */
 export function conditional({ headers }: Pick<IncomingMessage, "headers">, validators: Validators, whole: PlainAnswer): PlainAnswer {
   const { entityTag } = validators;
-  const lastModified = Math.floor(validators.lastModified.getTime() / 1000) * 1000;
-  // A date that is none makes no condition (§13.1.3, §13.1.4).
-  const dateOf = (value: string | undefined) => (value === undefined ? undefined : parseHttpDate(value, lastModified));
+  const lastModified = validators.lastModified && Math.floor(validators.lastModified.getTime() / 1000) * 1000;
+  // A date that is none makes no condition, and none does where there is no date to hold it against (§13.1.3, §13.1.4).
+  const isUnmodifiedSince = (value: string | undefined): boolean | undefined => {
+    if (value === undefined || lastModified === undefined) return undefined;
+    const date = parseHttpDate(value, lastModified);
+    return date === undefined ? undefined : lastModified <= date;
+  };
 
   const match = headers["if-match"];
-  const unmodifiedSince = match === undefined ? dateOf(headers["if-unmodified-since"]) : undefined;
-  const asExpected = match === undefined ? lastModified <= (unmodifiedSince ?? lastModified) : isAmong(entityTag, match, "strong");
+  const asExpected =
+    match === undefined ? (isUnmodifiedSince(headers["if-unmodified-since"]) ?? true) : isAmong(entityTag, match, "strong");
   if (!asExpected) return text(412, "What stands here is another than the one that the request was made for.");
 
   const noneMatch = headers["if-none-match"];
-  const modifiedSince = noneMatch === undefined ? dateOf(headers["if-modified-since"]) : undefined;
   const known =
-    noneMatch === undefined ? modifiedSince !== undefined && lastModified <= modifiedSince : isAmong(entityTag, noneMatch, "weak");
+    noneMatch === undefined ? (isUnmodifiedSince(headers["if-modified-since"]) ?? false) : isAmong(entityTag, noneMatch, "weak");
   return known ? { ...whole, status: 304, body: "" } : whole;
 }
 
