@@ -47,7 +47,14 @@ export async function openCrlService({ config, metrics }: World, ca: Ca): Promis
       { name: "crl", everySeconds: 5, act: async () => void (await publishDueCrls(ca)) },
       { name: "crl directory", everySeconds: 2, act: directory.refresh },
       { name: "root crl", everySeconds: 5, act: async () => void (dueRoots = await listDueRootCrls(ca)) },
-      { name: "crl age", everySeconds: 3_600, act: () => tellStale(ca, directory) },
+      {
+        name: "crl age",
+        everySeconds: 3_600,
+        act: async () => {
+          tellLarge(ca, directory);
+          await tellStale(ca, directory);
+        },
+      },
       { name: "crl sweep", everySeconds: 60, act: () => sweepCrls(ca) },
     ],
     check: { name: "crls", run: () => verdict(ca, directory, dueRoots) },
@@ -74,6 +81,19 @@ async function tellStale(ca: Ca, directory: CrlDirectory): Promise<void> {
   for (const path of new Set([...stale, ...(await listDueRootCrls(ca))])) {
     const nextUpdate = directory.crl(path)?.nextUpdate.toISOString();
     ca.events.tell("warn", "crl.stale", { crl: path, nextUpdate, remedy: remedy(ca, path) });
+  }
+}
+
+/** Beyond this a full CRL costs verifiers more than shards would. */
+const mostEntries = 10_000;
+
+/** XC-13: full CRLs of authorities without shards that have become long. */
+function tellLarge({ events }: Pick<Ca, "events">, directory: CrlDirectory): void {
+  const all = [...directory.all()];
+  for (const [path, { entries }] of all) {
+    const isDivided = path.includes("/") || all.some(([other]) => other.startsWith(`${path}/`));
+    if (entries <= mostEntries || isDivided) continue;
+    events.tell("warn", "crl.large", { crl: path, entries, remedy: "divide it by CHANCERY_CRL_SHARDS: docs/OPERATIONS.md, Shards" });
   }
 }
 

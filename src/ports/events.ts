@@ -29,6 +29,7 @@ export type EventName =
   | "crl.refused"
   | "crl.failed"
   | "crl.stale"
+  | "crl.large"
   | "hsm.host.started"
   | "hsm.host.ended"
   | "hsm.call.failed"
