@@ -11,6 +11,15 @@ export type Validators = {
 };
 
 /**
+ * The Last-Modified of what was made at `thisUpdate`: `now`, in milliseconds of the epoch, where the clock of who made it is ahead, since it
+ * is never later than Date.
+ * @see RFC 9110 §8.8.2.1
+ */
+export function lastModifiedOf(thisUpdate: Date, now: number): Date {
+  return new Date(Math.min(thisUpdate.getTime(), now));
+}
+
+/**
  * What the preconditions of a GET or HEAD make of the whole answer: that itself, 304 for who has it, or 412 for who wants another one.
  * @see RFC 9110 §13.2.2 for their order
  */

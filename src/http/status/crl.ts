@@ -1,7 +1,7 @@
 import type { ServedCrl } from "../../ca/served-crl.ts";
 import type { StatusDoors } from "../doors.ts";
 import { type PlainAnswer, text } from "../plain.ts";
-import { conditional } from "./conditional.ts";
+import { conditional, lastModifiedOf } from "./conditional.ts";
 import type { StatusResource } from "./resource.ts";
 
 const crlPath = /^\/crl\/([a-z0-9]+(?:-[a-z0-9]+)*(?:\/(?:0|[1-9]\d{0,4}))?)\.crl$/;
@@ -20,20 +20,24 @@ export function crls(doors: StatusDoors): StatusResource {
     const crl = slot === undefined ? undefined : doors.crl(slot);
     if (!crl) return undefined;
     if (incoming.method !== "GET" && incoming.method !== "HEAD") return text(405, "This path takes GET and HEAD.", { allow: "GET, HEAD" });
-    const validators = { entityTag: `"${crl.sha256}"`, lastModified: crl.thisUpdate };
-    return conditional(incoming, validators, representation(crl, { entityTag: validators.entityTag, now: doors.clock.now() }));
+    const now = doors.clock.now().getTime();
+    const validators = { entityTag: `"${crl.sha256}"`, lastModified: lastModifiedOf(crl.thisUpdate, now) };
+    return conditional(incoming, validators, representation(crl, { ...validators, now }));
   };
 }
 
-function representation(crl: ServedCrl, { entityTag, now }: { readonly entityTag: string; readonly now: Date }): PlainAnswer {
-  const leftSeconds = Math.floor((crl.nextUpdate.getTime() - now.getTime()) / 1000);
+/** `now` in milliseconds of the epoch. */
+type Standing = { readonly entityTag: string; readonly lastModified: Date; readonly now: number };
+
+function representation(crl: ServedCrl, { entityTag, lastModified, now }: Standing): PlainAnswer {
+  const leftSeconds = Math.floor((crl.nextUpdate.getTime() - now) / 1000);
   const maxAge = Math.min(Math.max(leftSeconds, 0), maxAgeSeconds);
   return {
     status: 200,
     headers: {
       "content-type": "application/pkix-crl",
       etag: entityTag,
-      "last-modified": crl.thisUpdate.toUTCString(),
+      "last-modified": lastModified.toUTCString(),
       expires: crl.nextUpdate.toUTCString(),
       "cache-control": `public, max-age=${maxAge}, no-transform, must-revalidate`,
     },

@@ -9,7 +9,7 @@ import { readBody } from "../body.ts";
 import type { StatusDoors } from "../doors.ts";
 import { type PlainAnswer, text } from "../plain.ts";
 import { peerOf } from "../remote-address.ts";
-import { conditional, type Validators } from "./conditional.ts";
+import { conditional, lastModifiedOf, type Validators } from "./conditional.ts";
 import type { StatusResource } from "./resource.ts";
 
 // The slug of the authority, and behind it what a GET asks: base64 with slashes of its own.
@@ -92,9 +92,10 @@ function prepare({ response, status, thisUpdate, nextUpdate, refreshAt }: KeptAn
   const end = (now < refreshAt.getTime() ? refreshAt : nextUpdate).getTime();
   const age = Math.max(0, Math.min(maxAgeSeconds, Math.floor((end - now) / 1000)));
   const entityTag = `"${createHash("sha256").update(response).digest("hex")}"`;
+  const lastModified = lastModifiedOf(thisUpdate, now);
   const headers = {
     etag: entityTag,
-    "last-modified": thisUpdate.toUTCString(),
+    "last-modified": lastModified.toUTCString(),
     expires: nextUpdate.toUTCString(),
     "cache-control": `max-age=${age}, public, no-transform, must-revalidate`,
   };
@@ -102,7 +103,7 @@ function prepare({ response, status, thisUpdate, nextUpdate, refreshAt }: KeptAn
     answer: ocspAnswer(response, headers),
     // One that says revoked may be as old as the good one before it, or older where instances' clocks differ: a client that knows its own
     // answer by the date alone is given the other one whole.
-    validators: { entityTag, lastModified: status.status === "good" ? thisUpdate : undefined },
+    validators: { entityTag, lastModified: status.status === "good" ? lastModified : undefined },
     until: end - age * 1000,
   };
 }

@@ -94,6 +94,19 @@ const inSeconds = async (seconds: number): Promise<void> => {
   clock.aheadSeconds += Math.round((thisUpdate.getTime() - clock.now().getTime()) / 1000 + seconds);
 };
 
+test("Last-Modified is not later than Date where the clock of who published is ahead (RFC 9110 §8.8.2.1)", async () => {
+  const thisUpdate = new Date((await send(full)).headers["last-modified"] ?? "");
+  await inSeconds(-120);
+  try {
+    const { status, headers } = await send(full);
+    expect(status).toBe(200);
+    expect(Date.parse(headers["last-modified"] ?? "")).toBeLessThan(thisUpdate.getTime());
+    expect(Date.parse(headers["last-modified"] ?? "")).toBeLessThanOrEqual(clock.now().getTime());
+  } finally {
+    clock.aheadSeconds = 0;
+  }
+});
+
 describe("in the life of the root's CRL, which nobody renews here", () => {
   const day = 86_400;
 

@@ -59,6 +59,18 @@ describe("who holds a good answer and knows it by its date alone learns of the r
   });
 });
 
+test("Last-Modified is not later than Date where the clock of who signed was ahead (RFC 9110 §8.8.2.1)", async () => {
+  const { ahead } = await instances(0);
+  await using listener = await listenForOcsp(ocspDoors(ahead));
+  const path = pathOf(await ground.request(await ground.issued()));
+  const lastModified = async (from: Listener) => Date.parse((await exchange(from, { path })).headers["last-modified"] ?? "");
+  const thisUpdate = Math.floor(ahead.clock.now().getTime() / 1000) * 1000;
+  expect(await lastModified(listener)).toBe(thisUpdate);
+  ahead.clock.advance(-10);
+  await using afterwards = await listenForOcsp(ocspDoors(ahead));
+  expect(await lastModified(afterwards)).toBe(thisUpdate - 10_000);
+});
+
 async function statusWith(listener: Listener, path: string, headers: Record<string, string>): Promise<number> {
   return (await exchange(listener, { path, headers })).status;
 }
