@@ -4,8 +4,10 @@ import type { CertStatus } from "../pki/ocsp.ts";
 export type OcspAnswer = {
   /** DER OCSPResponse; an error response is unsigned and 5 octets long. */
   readonly response: Uint8Array;
-  /** Where the same request is answered with the same response for a while: not an error, and without a nonce. */
+  /** Where others are given the same response for a while: not an error, and without a nonce. */
   readonly kept?: KeptAnswer;
+  /** The request is answered with `kept` as long as that is current: not where it has a nonce, which may get an answer of its own next time. */
+  readonly repeatable?: boolean;
 };
 
 /**

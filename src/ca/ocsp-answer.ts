@@ -40,7 +40,8 @@ async function answerRequest(
   if (granted) return await answerAlone(ocsp, responder, questions, request);
   if (second) throw new Fault("busy", "this client has asked for too many answers of its own");
   // Beyond its budget a client gets what everybody gets, which a responder may give whatever the request says (RFC 9919 §3.2.1).
-  return await answerKept(ocsp, responder, only);
+  const { answer, status } = await answerKept(ocsp, responder, only);
+  return { answer: { ...answer, repeatable: false }, status };
 }
 
 /**
@@ -90,7 +91,7 @@ async function answerKept(ocsp: Ocsp, responder: Responder, question: Question):
 }
 
 function given(kept: CachedAnswer): CountedAnswer {
-  return { answer: { response: kept.response, kept }, status: kept.status.status };
+  return { answer: { response: kept.response, kept, repeatable: true }, status: kept.status.status };
 }
 
 function isServed({ refreshAt, retryAt, nextUpdate }: CachedAnswer, now: Date): boolean {

@@ -21,7 +21,7 @@ export type OcspDoors = Pick<StatusDoors, "authorities" | "clock" | "events" | "
 /** How long a cache may keep an answer: a revocation is seen through it by then. */
 const maxAgeSeconds = 60;
 
-/** Paths whose answer is found without decoding them. */
+/** Paths whose answer is found without decoding them: of requests that many send, so none with a nonce. */
 const maxPaths = 20_000;
 
 /**
@@ -45,7 +45,7 @@ export function ocspResponders(doors: OcspDoors): StatusResource {
     const answer = await answerTo(doors, { incoming, slug, request: () => requestInPath(tail) });
     if (!answer.kept) return live(answer);
     const now = doors.clock.now().getTime();
-    if (isFresh(answer.kept, now)) keptByPath.set(path, answer.kept);
+    if (answer.repeatable === true && isFresh(answer.kept, now)) keptByPath.set(path, answer.kept);
     const { validators, answer: made } = whole(answer.kept, now);
     return conditional(incoming, validators, made);
   };

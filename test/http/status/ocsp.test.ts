@@ -202,6 +202,28 @@ test("a revocation is seen by who asks by GET, although the answer before it was
   await expect.poll(async () => (await verdict()).statuses, { timeout: 10_000 }).toEqual(["revoked"]);
 });
 
+test("the answer that everybody gets is found by path for requests without a nonce alone: those with one would fill what paths are kept in (XO-15)", async () => {
+  const { service: chancery } = service;
+  // No client may have an answer of its own.
+  const doors = ocspDoors({ ...chancery, ocsp: { ...chancery.ocsp, takeSignature: () => undefined } });
+  let decoded = 0;
+  const counted: typeof doors.ocsp = (...args) => {
+    decoded += 1;
+    return doors.ocsp(...args);
+  };
+  await using listener = await listenForOcsp({ ...doors, ocsp: counted });
+  const { serials, hash, request: withNonce } = await asked({ nonce: true });
+  const plain = await opensslOcspRequest({ serials, hash, issuer });
+  const decodings = async (request: Uint8Array) => {
+    const before = decoded;
+    const answers = [await exchange(listener, { path: pathOf(request) }), await exchange(listener, { path: pathOf(request) })];
+    return { count: decoded - before, bodies: answers.map(({ body }) => base64(body)) };
+  };
+  const [first, second] = [await decodings(withNonce), await decodings(plain)];
+  expect([first.count, second.count]).toEqual([2, 1]);
+  expect(new Set([...first.bodies, ...second.bodies]).size).toBe(1);
+});
+
 test("bytes that lint refuses are not signed: internalError, and the log has the rules", async () => {
   const { ocsp } = service.service;
   const responder = ocsp.responders.get("issuing-1");
