@@ -18,7 +18,7 @@ export type HsmOptions = {
   readonly sessions: number;
   /** Longest time from a call to its answer, in milliseconds. */
   readonly deadlineMs: number;
-  /** Most calls that wait. */
+  /** Most calls of each priority that wait. */
   readonly queueLimit: number;
   /** SOFTHSM2_CONF of the host. */
   readonly softHsmConf?: string;
@@ -68,14 +68,9 @@ class TokenClient implements Hsm {
     return this.#dispatcher.call({ act: "sign", key, purpose, bytes }, { priority });
   }
 
-  async signParts(
-    key: KeyReference,
-    purpose: "crl",
-    parts: AsyncIterable<Uint8Array>,
-    priority: Priority = "issue",
-  ): Promise<Uint8Array<ArrayBuffer>> {
+  async signParts(key: KeyReference, purpose: "crl", parts: AsyncIterable<Uint8Array>): Promise<Uint8Array<ArrayBuffer>> {
     this.#requireOwn(key);
-    return signInParts(this.#dispatcher, parts, { stream: (this.#lastStream += 1), key, purpose, priority });
+    return signInParts(this.#dispatcher, parts, { stream: (this.#lastStream += 1), key, purpose });
   }
 
   async generate(specification: KeySpecification): Promise<TokenKey> {

@@ -10,7 +10,7 @@ import type { SupervisorOptions } from "./supervisor.ts";
 export type DispatcherOptions = Omit<SupervisorOptions, "openDeadlineMs"> & {
   /** Longest time from a call to its answer, in milliseconds. */
   readonly deadlineMs: number;
-  /** Most calls that wait. */
+  /** Most calls of each priority that wait. */
   readonly queueLimit: number;
 };
 
@@ -36,7 +36,7 @@ const longestGenerationMs = 60_000;
 const watchdogIntervalMs = 50;
 
 /**
- * Brings each call to the host and back: in order of priority, no more at once than the token has sessions, within its deadline, once more
+ * Brings each call to the host and back: in order of priority with none left out, no more at once than the token has sessions, within its deadline, once more
  * on the next host where its class allows, and not at all while the breaker is open.
  */
 export class Dispatcher {
@@ -136,7 +136,7 @@ export class Dispatcher {
       if (probe) this.#queue.addFirst(pending, priority);
       else if (!this.#queue.add(pending, priority)) {
         clearTimeout(pending.timer);
-        return reject(new Fault("busy", `${this.#queue.length} signatures wait for token ${this.#token}, which is the most allowed`));
+        return reject(new Fault("busy", `as many ${priority} calls wait for token ${this.#token} as may`));
       }
       this.#events.measure("chancery_hsm_queue_depth", this.#queue.length, { token: this.#token });
       this.#dispatch();

@@ -1,4 +1,4 @@
-import type { KeyReference, Priority } from "../ports/hsm.ts";
+import type { KeyReference } from "../ports/hsm.ts";
 import type { Dispatcher } from "./dispatcher.ts";
 
 /** Octets of one part, and parts on their way at once: what both sides hold of a stream, however long it is. */
@@ -10,7 +10,6 @@ export type PartStreamRequest = {
   readonly stream: number;
   readonly key: KeyReference;
   readonly purpose: "crl";
-  readonly priority: Priority;
 };
 
 /**
@@ -21,7 +20,7 @@ export type PartStreamRequest = {
 export async function signInParts(
   dispatcher: Dispatcher,
   parts: AsyncIterable<Uint8Array>,
-  { stream, key, purpose, priority }: PartStreamRequest,
+  { stream, key, purpose }: PartStreamRequest,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const onTheWay: Promise<undefined>[] = [];
   let index = 0;
@@ -29,7 +28,7 @@ export async function signInParts(
     for await (const part of parts) {
       for (const bytes of slices(part)) {
         if (onTheWay.length === partsOnTheWay) await onTheWay.shift();
-        const sent = dispatcher.call({ act: "part", stream, index, algorithm: key.algorithm, bytes }, { priority });
+        const sent = dispatcher.call({ act: "part", stream, index, algorithm: key.algorithm, bytes }, { priority: "crl" });
         // Whoever waits for it is told; that may be later.
         sent.catch(() => {});
         onTheWay.push(sent);
@@ -37,7 +36,7 @@ export async function signInParts(
       }
     }
     await Promise.all(onTheWay);
-    return await dispatcher.call({ act: "signParts", stream, parts: index, key, purpose }, { priority });
+    return await dispatcher.call({ act: "signParts", stream, parts: index, key, purpose }, { priority: "crl" });
   } catch (error) {
     // A part that is still on its way would begin the stream anew.
     await Promise.allSettled(onTheWay);

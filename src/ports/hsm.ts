@@ -43,15 +43,18 @@ export type TokenKey = {
 /** Which half of a pair a find by CKA_ID saw. */
 export type FoundKey = { readonly privateKeys: number; readonly publicKeys: number };
 
-/** Order in which waiting signatures are served: revocation status first, then issuing, then background. */
-export type Priority = "status" | "issue" | "background";
+/**
+ * Order in which waiting signatures are served: CRLs, then answers about status, then issuing, then background. Each has a queue of its own,
+ * and one of each is served now and then whatever waits before it.
+ */
+export type Priority = "crl" | "status" | "issue" | "background";
 
 /**
  * One token, reached through its host process. Calls may be made concurrently; the host serves them with a pool of sessions.
  *
  * Contract: `sign` returns a signature as it stands in a certificate (ECDSA: DER SEQUENCE of two INTEGERs; RSA: octets), not yet
  * verified: the caller verifies with the recorded public key. A call is retried once inside where its class allows; after that
- * it fails with Fault `hsmUnavailable` (device, deadline, breaker open, key missing) or `busy` (queue full), never later than its deadline.
+ * it fails with Fault `hsmUnavailable` (device, deadline, breaker open, key missing) or `busy` (its queue full), never later than its deadline.
  * A Fault `internal` is a refusal by the host itself (wrong purpose, wrong bytes, no administration): nothing was done.
  */
 export type Hsm = AsyncDisposable & {
@@ -63,10 +66,10 @@ export type Hsm = AsyncDisposable & {
   sign(key: KeyReference, purpose: Purpose, bytes: Uint8Array, priority?: Priority): Promise<Uint8Array<ArrayBuffer>>;
   /**
    * Signs what `parts` give, one after the other, without ever holding the whole: they go to the host as it takes them, and the host hashes
-   * and checks them on the way. A TBSCertList alone is long enough for that. The deadline counts for each part, not for the whole, and
+   * and checks them on the way. A TBSCertList alone is long enough for that; it is served as `crl`. The deadline counts for each part, not for the whole, and
    * nothing is asked again: a host that ends in between fails the call. When `parts` throw, the call fails with that and nothing is signed.
    */
-  signParts(key: KeyReference, purpose: "crl", parts: AsyncIterable<Uint8Array>, priority?: Priority): Promise<Uint8Array<ArrayBuffer>>;
+  signParts(key: KeyReference, purpose: "crl", parts: AsyncIterable<Uint8Array>): Promise<Uint8Array<ArrayBuffer>>;
   /** Generates a pair with the attributes of a CA key, reads every one back and destroys both halves where one deviates. */
   generate(specification: KeySpecification): Promise<TokenKey>;
   /** Reads a pair's SPKI and attributes; undefined when no pair has this CKA_ID. */
