@@ -18,7 +18,7 @@ export type CrlFile = {
 };
 
 /** Octets that are read at once. */
-const partOctets = 256 * 1024;
+const partOctets = 64 * 1024;
 
 /** Opens a file, and reads it through once; undefined where there is none. */
 export async function openCrlFile(path: string): Promise<CrlFile | undefined> {
