@@ -78,10 +78,10 @@ async function sign(ocsp: Ocsp, responder: Responder, { questions, statuses, non
   const nextUpdate = new Date(Math.min(thisUpdate.getTime() + lifetimeSeconds * 1000, certificate.notAfter.getTime()));
   const responses = questions.flatMap(({ certId }, index) => {
     const status = statuses[index];
-    return status ? [{ certId, status, thisUpdate, nextUpdate }] : [];
+    return status ? [{ certId, status: told(status, thisUpdate), thisUpdate, nextUpdate }] : [];
   });
   const tbs = tbsResponseData({ responderKeyHash: keyHash, producedAt: thisUpdate, responses, nonce });
-  const asked = questions.map(({ certId }, index) => ({ certId, recorded: statuses[index] }));
+  const asked = questions.map(({ certId }, index) => ({ certId, recorded: told(statuses[index], thisUpdate) }));
   const findings = lintResponseData(tbs, { asked, nonce, responder: certificate, issuer: authority.issuer });
   if (findings.length > 0) {
     events.tell("error", "lint.refused", { authority: authority.slug, rules: findings.map(({ rule }) => rule) });
@@ -95,6 +95,14 @@ async function sign(ocsp: Ocsp, responder: Responder, { questions, statuses, non
     hsm.replaceHost("a signature did not verify");
   }
   throw new Fault("hsmUnavailable", "the token gives signatures that do not verify; none was released");
+}
+
+/**
+ * A status as it is told: what an instance whose clock is ahead revoked is revoked at thisUpdate until then, as on a CRL. No response speaks
+ * of the future.
+ */
+function told<Status extends CertStatus | undefined>(status: Status, thisUpdate: Date): Status {
+  return status?.status === "revoked" && status.revokedAt > thisUpdate ? { ...status, revokedAt: thisUpdate } : status;
 }
 
 /** The time to sign with: never before one that was signed. Why none is given is told once, until one is given again. */

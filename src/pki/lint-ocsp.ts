@@ -53,6 +53,11 @@ export const ocspRules: readonly OcspRule[] = [
     const [found, expected] = [statusText(status), statusText(recorded ?? { status: "unknown" })];
     return found === expected ? undefined : `is called ${found}, and what is recorded is ${expected}`;
   }),
+  each("chancery_ocsp_revocation_time_after_produced_at", "RFC 6960 §2.2", ({ status }, { data }) =>
+    status.status === "revoked" && status.revokedAt > data.producedAt
+      ? `has the revocationTime ${status.revokedAt.toISOString()}, after producedAt`
+      : undefined,
+  ),
   each("chancery_ocsp_reason_not_allowed", "RFC 5280 §5.3.1", ({ status }) => {
     const reason = status.status === "revoked" ? status.reason : undefined;
     return reason === undefined || (reason !== 0 && reasonName(reason)) ? undefined : `has the revocationReason ${reason}`;

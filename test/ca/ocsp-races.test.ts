@@ -106,6 +106,25 @@ async function keptGood() {
   return { serial, kept };
 }
 
+test("what an instance whose clock is ahead revoked is revoked at thisUpdate until its time has come, as on a CRL (XC-6)", async () => {
+  const serial = await ground.issued();
+  await ground.revoke(serial);
+  const request = await ground.request(serial);
+  const timesOf = async () => {
+    const { text } = await ground.verdict(await instance.answer(request), serial);
+    return ["Revocation Time", "This Update"].map((name) => new Date(new RegExp(`${name}: (.*)`).exec(text)?.[1] ?? "").getTime());
+  };
+  // This clock has stood since before the revocation; what is told of it is the same once it has gone on.
+  instance.clock.advance(-600);
+  const [told = Number.NaN, thisUpdate = Number.NaN] = await timesOf();
+  expect(told).toBe(thisUpdate);
+  const [recorded] = await ground.chancery.service.ca.database.read(
+    (sql) => sql<{ at: Date }[]>`select date_trunc('second', revoked_at) as at from revocation where encode(serial, 'hex') = ${serial}`,
+  );
+  instance.clock.advance(86_400 - 3_600);
+  expect((await timesOf())[0]).toBe(recorded?.at.getTime());
+});
+
 describe("beyond its budget of answers of its own (XO-15, RFC 9919 §3.2.1)", () => {
   test("a client gets the answer that everybody gets, without its nonce; others are not held up by it", async () => {
     const scarce = await ground.instance({ perSecond: 0.1, atOnce: 256 });

@@ -121,6 +121,18 @@ const rows: readonly (Change & { readonly name: string; readonly rules: readonly
     rules: ["chancery_ocsp_reason_not_allowed"],
   },
   {
+    name: "revoked at producedAt",
+    plan: first((one) => ({ ...one, status: { ...revoked, revokedAt: thisUpdate } })),
+    context: recorded({ ...revoked, revokedAt: thisUpdate }),
+    rules: [],
+  },
+  {
+    name: "revoked a second after it (XC-6)",
+    plan: first((one) => ({ ...one, status: { ...revoked, revokedAt: new Date(thisUpdate.getTime() + 1_000) } })),
+    context: recorded({ ...revoked, revokedAt: new Date(thisUpdate.getTime() + 1_000) }),
+    rules: ["chancery_ocsp_revocation_time_after_produced_at"],
+  },
+  {
     name: "thisUpdate after producedAt",
     plan: first((one) => ({ ...one, thisUpdate: hours(1) })),
     rules: ["e_this_update_not_after_produced_at"],
