@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { settleUnfinished } from "../../../src/ca/settle.ts";
 import { Fault } from "../../../src/fault.ts";
 import { movedClock } from "../../support/clock.ts";
 import { brokenInvariants } from "../../support/invariants.ts";
@@ -321,6 +322,35 @@ describe("a key that an administrator calls compromised", () => {
     expect(refused.map((answer) => answer.json()["code"])).toEqual(["policyDenied", "policyDenied", "malformed", "malformed", "malformed"]);
     for (const one of [serial, theirs.serial]) expect((await shown(one))["status"]).toBe("valid");
     expect((await service.ask("/v1/certificates", { body: { csr, profile: "server" } })).status).toBe(201);
+  });
+});
+
+describe("what was signed and could not be recorded (AR-20, XI-2)", () => {
+  test("is no certificate yet by its serial; by its key it is blocked at once, and revoked once it is recorded", async () => {
+    const { database } = service.service.ca;
+    const request = await opensslRequest("undelivered.example.org");
+    const { spkiSha256 } = await shown((await issued({}, request)).serial);
+    const ask = () => service.ask("/v1/certificates", { body: { csr: request.csr, profile: "server" } });
+    await database.read((sql) =>
+      sql.unsafe("create trigger refused before insert on certificate for each statement execute function refuse_change()"),
+    );
+    expect((await ask()).status).toBe(500);
+    const [open] = await database.read(
+      (sql) => sql<{ serial: string }[]>`
+        select encode(i.serial, 'hex') as serial from issuance i left join certificate c using (authority, serial) where c.serial is null`,
+    );
+    const serial = open?.serial ?? "";
+    expect((await revoke(serial, { reason: "superseded" })).status).toBe(404);
+    expect((await service.ask("/v1/revocations", { body: { filter: { spkiSha256 }, reason: "keyCompromise" } })).status).toBeLessThan(300);
+    expect((await ask()).json()["code"]).toBe("badCSR");
+
+    await database.read((sql) => sql.unsafe("drop trigger refused on certificate"));
+    // As the job does within a minute.
+    const left = { authority: "issuing-1", serial: Buffer.from(serial, "hex") };
+    await settleUnfinished({ ...service.service.ca, unfinished: new Map([[serial, left]]) });
+    expect(await shown(serial)).toMatchObject({ serial });
+    await service.service.jobs.find(({ name }) => name === "compromised keys")?.act(new AbortController().signal);
+    expect(await shown(serial)).toMatchObject({ status: "revoked", revocationReason: "keyCompromise" });
   });
 });
 
