@@ -21,6 +21,7 @@ import { haltIssuance, resumeIssuance, showHalt } from "./ca/halt.ts";
 import { haltGuard } from "./ca/halt-store.ts";
 import { issue } from "./ca/issue.ts";
 import { beginRevocation, continueRevocation, continueRevocations, previewRevocation, readRevocation } from "./ca/mass-revocation.ts";
+import { budgetsOf } from "./ca/ocsp-budget.ts";
 import { openOcsp, type Ocsp, renewResponders, responderProblem } from "./ca/ocsp.ts";
 import { answerOcsp } from "./ca/ocsp-answer.ts";
 import type { Campaign } from "./ca/mass-revocation-store.ts";
@@ -109,7 +110,7 @@ export async function build(config: Config, overrides: Overrides = {}): Promise<
     read: () => (ca.halt.known() ? 1 : 0),
   });
   const crls = stack.use(await openCrlService(world, ca));
-  const ocsp = await openOcsp(ca, { perSecond: config.ocspNoncesPerSecond, atOnce: 256 });
+  const ocsp = await openOcsp(ca, budgetsOf(config.ocspNoncesPerSecond));
   measureStatus(world, ocsp);
   const access = openAccess(world);
   const { validator, keepFromOwn } = await watchedValidator(world, overrides, stack);

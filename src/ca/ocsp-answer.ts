@@ -13,7 +13,8 @@ export type OcspQuestion = { readonly slug: string; readonly request: Uint8Array
  * What an authority's responder answers: `good` for certificates that it issued, `revoked` with time and reason, `unauthorized` for whatever
  * it never issued, all of a request or none.
  * @throws Fault `malformed` when the request is none
- * @throws Fault `hsmUnavailable`, `databaseUnavailable`, `busy`: nothing can be signed now, and nothing is kept that may still be said
+ * @throws Fault `hsmUnavailable`, `databaseUnavailable`, `busy`: nothing can be signed now, or not for this client, and nothing is kept that may
+ *   still be said
  * @see RFC 6960 §2.2, §2.3; RFC 9919 §3.2.3
  */
 export async function answerOcsp(ocsp: Ocsp, { slug, request: der, client }: OcspQuestion): Promise<OcspAnswer> {
@@ -35,12 +36,12 @@ async function answerRequest(
   const questions = responder && questionsOf(responder, request.entries);
   const [only, second] = questions ?? [];
   if (!responder || !questions || !only) return unauthorized;
-  if (!second && request.nonce === undefined) return await answerKept(ocsp, responder, only);
+  if (!second && request.nonce === undefined) return await answerKept(ocsp, responder, { question: only, client });
   using granted = ocsp.takeSignature(client);
   if (granted) return await answerAlone(ocsp, responder, questions, request);
   if (second) throw new Fault("busy", "this client has asked for too many answers of its own");
   // Beyond its budget a client gets what everybody gets, which a responder may give whatever the request says (RFC 9919 §3.2.1).
-  const { answer, status } = await answerKept(ocsp, responder, only);
+  const { answer, status } = await answerKept(ocsp, responder, { question: only, client });
   return { answer: { ...answer, repeatable: false }, status };
 }
 
@@ -75,12 +76,18 @@ function alone({ response, statuses: [status] }: SignedAnswer): CountedAnswer {
 const retrySeconds = 10;
 
 /** The kept answer, or one that is made now and kept. While none can be made, the one that is kept is given until its nextUpdate. */
-async function answerKept(ocsp: Ocsp, responder: Responder, question: Question): Promise<CountedAnswer> {
+async function answerKept(ocsp: Ocsp, responder: Responder, { question, client }: ClientQuestion): Promise<CountedAnswer> {
   const now = ocsp.ca.clock.now();
   const kept = ocsp.cache.find(question.of, question.certId);
   if (kept && isServed(kept, now)) return given(kept);
+  const making = makeShared(ocsp, responder, { question, client });
+  if (!making) {
+    // No retryAt: it would keep the renewal from the other clients.
+    if (kept && now < kept.nextUpdate) return given(kept);
+    throw new Fault("busy", "this client, or all of them together, ask for more answers than are made");
+  }
   try {
-    return await makeShared(ocsp, responder, question);
+    return await making;
   } catch (cause) {
     // Sought again: meanwhile it may have been superseded.
     const standing = ocsp.cache.find(question.of, question.certId);
@@ -98,11 +105,19 @@ function isServed({ refreshAt, retryAt, nextUpdate }: CachedAnswer, now: Date): 
   return now < nextUpdate && (now < refreshAt || (retryAt !== undefined && now < retryAt));
 }
 
-function makeShared(ocsp: Ocsp, responder: Responder, question: Question): Promise<CountedAnswer> {
+type ClientQuestion = { readonly question: Question; readonly client: string };
+
+/** The answer that is being made, at no cost, or a new one from the client's budget; undefined when that is spent. */
+function makeShared(ocsp: Ocsp, responder: Responder, { question, client }: ClientQuestion): Promise<CountedAnswer> | undefined {
   const key = `${responder.authority.slug} ${Buffer.from(question.certId).toString("latin1")}`;
   const running = ocsp.making.get(key);
   if (running) return running;
-  const making = make(ocsp, responder, question).finally(() => ocsp.making.delete(key));
+  const granted = ocsp.takeShared(client);
+  if (!granted) return undefined;
+  const making = make(ocsp, responder, question).finally(() => {
+    granted[Symbol.dispose]();
+    ocsp.making.delete(key);
+  });
   ocsp.making.set(key, making);
   return making;
 }

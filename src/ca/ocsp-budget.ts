@@ -1,14 +1,25 @@
 import type { Clock } from "../ports/clock.ts";
 
-/** How many answers may be signed for one request alone: they cannot be given to anybody else. */
+/** How many answers may be made. */
 export type Budget = {
-  /** Signatures that one client may ask for in a second, on average and, ten times as many, at once. */
+  /** Answers that one client may have made in a second, on average and, ten times as many, at once. */
   readonly perSecond: number;
-  /** Signatures for one request each that are under way at most, whoever asks. */
+  /** Answers that are being made at most, whoever asks. */
   readonly atOnce: number;
 };
 
-/** Takes one signature from the budget of a client: disposed of when it is made; undefined when the budget is spent. */
+/** `alone`: answers for one request, which cannot be given to anybody else; `shared`: those that are kept for everybody. */
+export type Budgets = { readonly alone: Budget; readonly shared: Budget };
+
+/** What the configuration gives. Who may have many of its own, or asks for many clients, needs more that are kept. */
+export function budgetsOf(noncesPerSecond: number): Budgets {
+  return {
+    alone: { perSecond: noncesPerSecond, atOnce: 256 },
+    shared: { perSecond: Math.max(500, 5 * noncesPerSecond), atOnce: 256 },
+  };
+}
+
+/** Takes one answer from the budget of a client: disposed of when it is made; undefined when the budget is spent. */
 export type TakeSignature = (client: string) => Disposable | undefined;
 
 /** Clients that are told apart; whoever has not asked for longest is taken for a new one. */

@@ -3,7 +3,7 @@ import type { CertStatus } from "../pki/ocsp.ts";
 import type { Ca } from "./ca.ts";
 import type { OcspAnswer } from "./kept-answer.ts";
 import { type AnswerCache, openAnswerCache } from "./ocsp-answer-cache.ts";
-import { type Budget, openBudget, type TakeSignature } from "./ocsp-budget.ts";
+import { type Budgets, openBudget, type TakeSignature } from "./ocsp-budget.ts";
 import { readResponders, renewResponder, type Responder } from "./ocsp-responder.ts";
 import { openStatusFeed, type StatusFeed } from "./status-feed.ts";
 import { readStatuses, type SerialOf } from "./status-store.ts";
@@ -20,7 +20,10 @@ export type Ocsp = {
   readonly feed: StatusFeed;
   /** How a serial number stands in the database; shares its statement with others of the moment. */
   readonly readStatus: (of: SerialOf) => Promise<CertStatus>;
+  /** For an answer to one request alone. */
   readonly takeSignature: TakeSignature;
+  /** For an answer that is kept for everybody. */
+  readonly takeShared: TakeSignature;
   /** Answers to be kept that are being made, by slug and CertID: one signature however many ask. */
   readonly making: Map<string, Promise<CountedAnswer>>;
   /** Milliseconds of a clock of this process that never goes back. */
@@ -37,7 +40,7 @@ const mostSerials = 50_000;
  * same, and `responderProblem` says so until the job has got one.
  * @throws Fault `refusedToStart` when a responder's key was never made.
  */
-export async function openOcsp(ca: Ca, budget: Budget): Promise<Ocsp> {
+export async function openOcsp(ca: Ca, budgets: Budgets): Promise<Ocsp> {
   const cache = openAnswerCache({ maximum: mostSerials });
   const { database, clock } = ca;
   const ocsp: Ocsp = {
@@ -46,7 +49,8 @@ export async function openOcsp(ca: Ca, budget: Budget): Promise<Ocsp> {
     cache,
     feed: await openStatusFeed(database, cache),
     readStatus: gather<SerialOf, CertStatus>({ maximum: 256, ask: (serials) => database.read((sql) => readStatuses(sql, serials)) }),
-    takeSignature: openBudget(budget, clock),
+    takeSignature: openBudget(budgets.alone, clock),
+    takeShared: openBudget(budgets.shared, clock),
     making: new Map(),
     milliseconds: () => performance.now(),
     times: { latest: new Date(0), refused: false },

@@ -3,6 +3,7 @@ import { type Ca, openCa } from "../../src/ca/ca.ts";
 import type { OcspAnswer } from "../../src/ca/kept-answer.ts";
 import { type Ocsp, openOcsp } from "../../src/ca/ocsp.ts";
 import { answerOcsp } from "../../src/ca/ocsp-answer.ts";
+import type { Budget } from "../../src/ca/ocsp-budget.ts";
 import { timekeeper } from "../../src/ca/timekeeper.ts";
 import { type Database, openDatabase } from "../../src/database/connect.ts";
 import type { Hsm } from "../../src/ports/hsm.ts";
@@ -31,7 +32,7 @@ export type OcspInstance = {
 
 export type OcspGround = AsyncDisposable & {
   readonly chancery: TestService;
-  readonly instance: (budget?: { perSecond: number; atOnce: number }) => Promise<OcspInstance>;
+  readonly instance: (alone?: Budget, shared?: Budget) => Promise<OcspInstance>;
   readonly issued: () => Promise<string>;
   readonly revoke: (serial: string, reason?: number) => Promise<unknown>;
   readonly request: (...serials: readonly string[]) => Promise<Uint8Array>;
@@ -40,6 +41,8 @@ export type OcspGround = AsyncDisposable & {
   readonly verdict: (answer: OcspAnswer, ...serials: readonly string[]) => Promise<Verdict>;
 };
 
+const plenty: Budget = { perSecond: 1_000, atOnce: 256 };
+
 /** A service, and what is needed to open instances of its responders beside it. */
 export async function ocspGround(): Promise<OcspGround> {
   await using stack = new AsyncDisposableStack();
@@ -47,7 +50,7 @@ export async function ocspGround(): Promise<OcspGround> {
   const stores = stack.use(new AsyncDisposableStack());
   const { service, ground } = chancery;
   const files = { issuer: join(ground.directory, "chain.pem"), root: join(ground.directory, "root.pem") };
-  const opened = async (budget = { perSecond: 1_000, atOnce: 256 }): Promise<OcspInstance> => {
+  const opened = async (alone = plenty, shared = plenty): Promise<OcspInstance> => {
     const events = recordedEvents();
     const clock = fixedClock(service.ca.clock.now().toISOString());
     const on: OcspInstance["on"] = { sign: undefined, signed: undefined };
@@ -64,7 +67,7 @@ export async function ocspGround(): Promise<OcspGround> {
     const world = { ...service.ca, database: failing(store, away), hsm, clock, events, node: "beside" };
     const ca: Ca = { ...(await openCa({ ...world, crlShards: {} })), timekeeper: timekeeper(clock, undefined) };
     const passed = { milliseconds: 0 };
-    const ocsp = { ...(await openOcsp(ca, budget)), milliseconds: () => passed.milliseconds };
+    const ocsp = { ...(await openOcsp(ca, { alone, shared })), milliseconds: () => passed.milliseconds };
     const answer: OcspInstance["answer"] = (request, client = "192.0.2.1") => answerOcsp(ocsp, { slug: "issuing-1", request, client });
     return { ca, ocsp, clock, events, on, signatures: () => signatures, passed, away, answer };
   };
