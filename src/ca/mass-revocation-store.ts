@@ -1,4 +1,5 @@
 import type { PendingQuery, Row } from "postgres";
+import { isWithin } from "../access/namespace-store.ts";
 import type { AuditRow } from "../audit/entry.ts";
 import type { Tx } from "../database/connect.ts";
 import type { Sql } from "../database/connection.ts";
@@ -52,7 +53,15 @@ export type Campaign = {
 };
 
 /** Where a campaign stands: in which pass, how many that has revoked, and behind which certificate it goes on. */
-export type Progress = { readonly pass: number; readonly revokedInPass: number; readonly after: Position | undefined };
+export type Progress = {
+  readonly pass: number;
+  readonly revokedInPass: number;
+  readonly after: Position | undefined;
+  /** Attempts opened before this time are awaited. Null in the first pass. */
+  readonly awaitedUntil: Date | null;
+  /** Whether one of them was open when the pass began. */
+  readonly awaits: boolean;
+};
 
 /** A certificate's place: `recordedAt` as the database writes it, to the microsecond. */
 export type Position = { readonly recordedAt: string; readonly serial: Uint8Array };
@@ -103,7 +112,7 @@ export async function listRunningCampaigns(sql: Sql): Promise<string[]> {
 export async function holdCampaign({ sql }: Tx, id: string): Promise<(Campaign & Progress) | undefined> {
   const [row] = await sql<(Campaign & Omit<Progress, "after"> & { afterRecordedAt: string | null; afterSerial: Uint8Array | null })[]>`
     select ${campaignColumns(sql)}, pass, revoked_in_pass::double precision as "revokedInPass", after_recorded_at::text as "afterRecordedAt",
-      after_serial as "afterSerial"
+      after_serial as "afterSerial", awaited_until as "awaitedUntil", awaits
     from revocation_campaign where id = ${id} and ended_at is null for update skip locked`;
   if (!row) return undefined;
   const { afterRecordedAt, afterSerial, ...campaign } = row;
@@ -167,6 +176,31 @@ export async function findCertificates(
     looked: first?.looked ?? 0,
     end: first?.endAt && first.endSerial ? { recordedAt: first.endAt, serial: first.endSerial } : undefined,
   };
+}
+
+/**
+ * Whether an attempt is open whose certificate may fit, as far as its row can tell: one opened before `before`, or in the place of an earlier
+ * one. Key and names stand in its bytes alone: any may have them.
+ */
+export async function hasOpenAttempt(
+  { sql }: Tx,
+  { filter, scope, before }: { readonly filter: RevocationFilter; readonly scope: RevocationScope; readonly before: Date },
+): Promise<boolean> {
+  const { serials, account, authority, profile, issuedBefore } = filter;
+  const octets = sql.array(serials?.map((serial) => Buffer.from(serial, "hex")) ?? [], 17);
+  const rows = await sql`
+    select from issuance i left join certificate c using (authority, serial) left join profile_version p on p.sha256 = i.profile_sha256
+    where c.serial is null and i.created_at >= (select settled_before from settlement)
+      and (i.created_at < ${before.toISOString()}::timestamptz or i.attempt > 1)
+      and ${isWithin(sql, sql`i.namespace`, scope.namespace)} and (p.name <> all(${sql.array([...scope.except], 25)}::text[])) is not false
+      and i.authority in (select slug from authority where kind = 'issuing')
+      ${serials ? sql`and i.serial = any(${octets}::bytea[])` : sql``}
+      ${account === undefined ? sql`` : sql`and i.principal = ${`acme:${account}`}`}
+      ${authority === undefined ? sql`` : sql`and i.authority = ${authority}`}
+      ${profile === undefined ? sql`` : sql`and (p.name = ${profile}) is not false`}
+      ${issuedBefore === undefined ? sql`` : sql`and ${issuedBefore}::text::timestamptz > ${scope.now.toISOString()}::timestamptz`}
+    limit 1`;
+  return rows.length > 0;
 }
 
 /** How many certificates a filter fits that are still to be revoked, and the newest of them. */
@@ -241,11 +275,11 @@ export async function recordProgress(
   { sql }: Tx,
   { id, revoked, progress, endedAt }: { id: string; revoked: number; progress: Progress; endedAt: Date | undefined },
 ): Promise<void> {
-  const { pass, revokedInPass, after } = progress;
+  const { pass, revokedInPass, after, awaitedUntil, awaits } = progress;
   await sql`
     update revocation_campaign set revoked = revoked + ${revoked}::integer, pass = ${pass}, revoked_in_pass = ${revokedInPass}::integer,
       after_recorded_at = ${after?.recordedAt ?? null}::text::timestamptz, after_serial = ${after?.serial ?? null}::bytea,
-      ended_at = ${endedAt?.toISOString() ?? null}::timestamptz
+      awaited_until = ${awaitedUntil?.toISOString() ?? null}::timestamptz, awaits = ${awaits}, ended_at = ${endedAt?.toISOString() ?? null}::timestamptz
     where id = ${id}`;
 }
 

@@ -18,6 +18,7 @@ import {
   countCertificates,
   findCertificates,
   type FoundCertificate,
+  hasOpenAttempt,
   holdCampaign,
   listRunningCampaigns,
   type Progress,
@@ -41,6 +42,11 @@ const sampleSize = 10;
 const mostPasses = 10;
 /** A certificate that was recorded longer ago than this has long been committed when it is looked for. */
 const overlapMs = 3_600_000;
+/**
+ * Attempts are awaited that are opened until so long after the first pass: what is opened just before the end is among them, and where attempts
+ * are always open the campaign ends nevertheless.
+ */
+const awaitedMs = 60_000;
 
 /** What is asked of many certificates. */
 export type MassRevocationAsked = {
@@ -123,10 +129,11 @@ export async function readRevocation(ca: Ca, namespace: string, id: string): Pro
 }
 
 /**
- * Revokes the next certificates of a campaign, each with its audit record, and moves it on, in one transaction that holds its row.
- * @returns `elsewhere` when it has ended or somebody else is at it.
+ * Revokes the next certificates of a campaign, each with its audit record, and moves it on, in one transaction that holds its row. It ends
+ * with a pass that revokes nothing and at whose beginning no attempt was open whose certificate may fit.
+ * @returns `waiting` when it waits for such an attempt, `elsewhere` when it has ended or somebody else is at it.
  */
-export async function continueRevocation(ca: Ca, id: string): Promise<"more" | "ended" | "elsewhere"> {
+export async function continueRevocation(ca: Ca, id: string): Promise<"more" | "waiting" | "ended" | "elsewhere"> {
   const step = await ca.database.transact(async (tx) => {
     const campaign = await holdCampaign(tx, id);
     return campaign && (await revokeNext(ca, tx, campaign));
@@ -136,7 +143,7 @@ export async function continueRevocation(ca: Ca, id: string): Promise<"more" | "
     ca.events.tell("debug", "certificate.revoked", { authority, serial: hex(serial), revocation: id });
   }
   if (step.total !== undefined) ca.events.tell("info", "revocation.ended", { revocation: id, revoked: step.total });
-  return step.total === undefined ? "more" : "ended";
+  return step.total !== undefined ? "ended" : step.waits ? "waiting" : "more";
 }
 
 /** Goes on with every campaign that has not ended. A job's; several instances share the work. */
@@ -157,8 +164,10 @@ async function revokeNext(
   ca: Ca,
   tx: Tx,
   campaign: Campaign & Progress,
-): Promise<{ readonly found: readonly FoundCertificate[]; readonly total: number | undefined }> {
+): Promise<{ readonly found: readonly FoundCertificate[]; readonly total: number | undefined; readonly waits: boolean }> {
   const { id, filter, namespace } = campaign;
+  // Asked before the pass looks for certificates: what ends between the two is found.
+  const { awaitedUntil, awaits } = campaign.pass === 1 || campaign.after ? campaign : await awaited(ca, tx, campaign);
   const from = campaign.pass === 1 ? undefined : new Date(campaign.createdAt.getTime() - overlapMs);
   const stretch = { after: campaign.after, from, looked, limit: batch };
   const look = await findCertificates(tx, { filter, scope: scopeOf(ca, campaign), stretch });
@@ -166,17 +175,24 @@ async function revokeNext(
   const revoked = look.found.length === 0 ? 0 : await revokeFound(ca, tx, campaign, { found: look.found, revokedAt });
   const revokedInPass = campaign.revokedInPass + revoked;
   const after = look.found.length === batch ? look.found.at(-1)?.place : look.looked === looked ? look.end : undefined;
-  const ended = after === undefined && (campaign.pass >= mostPasses || (campaign.pass > 1 && revokedInPass === 0));
+  const isLast = after === undefined && (campaign.pass >= mostPasses || (campaign.pass > 1 && revokedInPass === 0));
+  const ended = isLast && !awaits;
   const progress: Progress = after
-    ? { pass: campaign.pass, revokedInPass, after }
-    : { pass: campaign.pass + (ended ? 0 : 1), revokedInPass: 0, after: undefined };
+    ? { pass: campaign.pass, revokedInPass, after, awaitedUntil, awaits }
+    : { pass: campaign.pass + (isLast ? 0 : 1), revokedInPass: 0, after: undefined, awaitedUntil, awaits };
   await recordProgress(tx, { id, revoked, progress, endedAt: ended ? revokedAt : undefined });
   const total = campaign.revoked + revoked;
   if (ended) {
     const object = { revocation: id, revoked: total };
     await appendAudit(tx, auditRow({ ...actOf(campaign), operation: "revocation.end", namespace, object }, ca));
   }
-  return { found: look.found, total: ended ? total : undefined };
+  return { found: look.found, total: ended ? total : undefined, waits: isLast && awaits };
+}
+
+async function awaited(ca: Ca, tx: Tx, campaign: Campaign & Progress): Promise<Pick<Progress, "awaitedUntil" | "awaits">> {
+  const awaitedUntil = campaign.awaitedUntil ?? new Date(ca.clock.now().getTime() + awaitedMs);
+  const awaits = await hasOpenAttempt(tx, { filter: campaign.filter, scope: scopeOf(ca, campaign), before: awaitedUntil });
+  return { awaitedUntil, awaits };
 }
 
 /** @returns how many were revoked or, where the reason is keyCompromise, have changed theirs to it. */

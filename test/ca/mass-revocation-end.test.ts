@@ -1,0 +1,78 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import type { Ca } from "../../src/ca/ca.ts";
+import { beginRevocation, continueRevocation, readRevocation } from "../../src/ca/mass-revocation.ts";
+import { failpoints } from "../support/failpoints.ts";
+import { rewritten } from "../support/rewritten-statement.ts";
+import { opensslRequest, startService, type TestService } from "../support/service.ts";
+
+let service: TestService;
+let ca: Ca;
+/** Where it is set, a signature that is made says so and waits. */
+let held: { readonly signed: PromiseWithResolvers<void>; readonly goOn: PromiseWithResolvers<void> } | undefined;
+
+beforeAll(async () => {
+  const { hsm } = failpoints(async (point) => {
+    if (point !== "sign:after" || !held) return;
+    held.signed.resolve();
+    await held.goOn.promise;
+  });
+  service = await startService({ hsm });
+  ca = service.service.ca;
+});
+afterAll(() => service[Symbol.asyncDispose]());
+
+/** Begins a revocation while a certificate that fits is being signed; gives what `act` finds, and the certificate's status at the end. */
+async function whileSigning<T>(namespace: string, act: (id: string) => Promise<T>): Promise<{ found: T; status: unknown }> {
+  const expiresAt = new Date(Date.now() + 86_400_000).toISOString().replace(/\.\d{3}Z$/, "Z");
+  const { token } = (await service.ask("/v1/tokens", { body: { role: "requester", namespace, expiresAt } })).json();
+  const { csr } = await opensslRequest("late.example.org");
+  const own = { signed: Promise.withResolvers<void>(), goOn: Promise.withResolvers<void>() };
+  held = own;
+  const answer = service.ask("/v1/certificates", { token: String(token), body: { csr, profile: "server" } });
+  let id = "";
+  let found: T;
+  try {
+    await own.signed.promise;
+    const asked = { filter: { profile: "server" }, reason: "superseded", requestId: "r" };
+    id = (await beginRevocation(ca, { id: "system", namespace, role: "admin" }, asked)).campaign.id;
+    found = await act(id);
+  } finally {
+    held = undefined;
+    own.goOn.resolve();
+  }
+  const { serial } = (await answer).json();
+  await expect.poll(async () => (await readRevocation(ca, "/", id))?.endedAt, { timeout: 30_000 }).toBeInstanceOf(Date);
+  return { found, status: (await service.ask(`/v1/certificates/${String(serial)}`)).json()["status"] };
+}
+
+/** Whether it has ended after a few steps, whoever made them. */
+async function endsSoon(own: Ca, id: string): Promise<boolean> {
+  for (let step = 1; step <= 20; step++) await continueRevocation(own, id);
+  return (await readRevocation(ca, "/", id))?.endedAt !== null;
+}
+
+test("a revocation of many does not end before what is being signed, and revokes it; with the wait taken away the same check finds it valid (XN-21)", async () => {
+  expect(await whileSigning("/held", (id) => endsSoon(ca, id))).toEqual({ found: false, status: "revoked" });
+  const unguarded = [{ find: "select from issuance i left join", put: "select from (select * from issuance limit 0) i left join" }];
+  const without: Ca = { ...ca, database: rewritten(ca.database, unguarded) };
+  expect(await whileSigning("/let-go", (id) => endsSoon(without, id))).toEqual({ found: true, status: "valid" });
+});
+
+test("what is being signed elsewhere, or cannot fit, is not waited for", async () => {
+  const principal = { id: "system", namespace: "/", role: "admin" } as const;
+  const { found } = await whileSigning("/other", async () => {
+    const ends: boolean[] = [];
+    for (const [namespace, filter] of [
+      ["/apart", { profile: "server" }],
+      ["/other", { profile: "client" }],
+      ["/other", { account: "account-1" }],
+      ["/other", { serials: ["4".repeat(32)] }],
+      ["/other", { profile: "server", issuedBefore: "2020-01-01T00:00:00Z" }],
+    ] as const) {
+      const { campaign } = await beginRevocation(ca, { ...principal, namespace }, { filter, reason: "superseded", requestId: "r" });
+      ends.push(await endsSoon(ca, campaign.id));
+    }
+    return ends;
+  });
+  expect(found).toEqual([true, true, true, true, true]);
+});
