@@ -71,9 +71,12 @@ async function* steps(database: Database, { published, file }: Slot, before: Hel
 
   if (published.octets > memoryOctets) {
     const kept = same ? standing.file?.parts() : undefined;
-    await replaceFile(file, { content: kept ?? crlParts({ database }, published), mode: 0o644 });
+    await replaceFile(file, { content: asPublished(kept ?? crlParts({ database }, published), published), mode: 0o644 });
     const written = await heldInFile(file, published);
-    if (written?.crl.sha256 !== published.sha256) throw new Fault("internal", "the CRL was not read as it was published");
+    if (written?.crl.sha256 !== published.sha256) {
+      written?.file?.release();
+      throw unlike();
+    }
     yield written;
     return;
   }
@@ -85,11 +88,27 @@ async function* steps(database: Database, { published, file }: Slot, before: Hel
 
 async function whole(database: Database, published: PublishedCrl): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
-  for await (const part of crlParts({ database }, published)) parts.push(part);
-  const body = Buffer.concat(parts);
-  if (createHash("sha256").update(body).digest("hex") !== published.sha256)
-    throw new Fault("internal", "the CRL was not read as it was published");
-  return body;
+  for await (const part of asPublished(crlParts({ database }, published), published)) parts.push(part);
+  return Buffer.concat(parts);
+}
+
+/** The same parts, which end in a Fault unless they are what was published: who takes them to their end has nothing else. */
+async function* asPublished(
+  parts: AsyncIterable<Uint8Array>,
+  { sha256, octets }: Pick<PublishedCrl, "sha256" | "octets">,
+): AsyncGenerator<Uint8Array, undefined> {
+  const sum = createHash("sha256");
+  let length = 0;
+  for await (const part of parts) {
+    sum.update(part);
+    length += part.length;
+    yield part;
+  }
+  if (length !== octets || sum.digest("hex") !== sha256) throw unlike();
+}
+
+function unlike(): Fault {
+  return new Fault("internal", "the CRL was not read as it was published");
 }
 
 /** What lies in a file, be it what is published or another CRL; undefined where there is none that can be read. */

@@ -157,4 +157,28 @@ describe("a CRL of more than a megabyte", () => {
     expect(await readFile(join(path, "issuing-1.crl"))).toEqual(der);
     expect(await octetsOf(started.crl("issuing-1"))).toEqual(der);
   });
+
+  test.for([
+    { name: "swept", change: "delete from crl_part where publication = $1 and position > 0" },
+    {
+      name: "altered in one octet",
+      change: "update crl_part set bytes = set_byte(bytes, 5, 255 - get_byte(bytes, 5)) where publication = $1 and position = 1",
+    },
+  ])("whose parts in the database are $name is not written: the file before stays, and is served", async ({ change }) => {
+    const before = await standing(crls.ca);
+    await publishNext();
+    const { publication } = await standing(crls.ca);
+    await crls.ca.database.read((sql) => sql`create table kept as select * from crl_part where publication = ${publication}`);
+    await crls.ca.database.read((sql) => sql.unsafe(change, [publication]));
+    await expect(directory.refresh()).rejects.toThrow("not read as it was published");
+    expect(await readFile(join(path, "issuing-1.crl"))).toEqual(before.der);
+    expect(await octetsOf(directory.crl("issuing-1"))).toEqual(before.der);
+
+    await crls.ca.database.read((sql) => sql`delete from crl_part where publication = ${publication}`);
+    await crls.ca.database.read((sql) => sql`insert into crl_part select * from kept`);
+    await crls.ca.database.read((sql) => sql`drop table kept`);
+    await directory.refresh();
+    expect(await readFile(join(path, "issuing-1.crl"))).not.toEqual(before.der);
+    expect(await octetsOf(directory.crl("issuing-1"))).toEqual((await standing(crls.ca)).der);
+  });
 });
