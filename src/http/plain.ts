@@ -20,14 +20,15 @@ export function text(status: PlainAnswer["status"], line: string, headers: Outgo
 /**
  * Serves `answer` by bare node:http: what it sees has passed `normalise`. Nothing that it throws reaches a client. It may read the body; what
  * it leaves of it is read and thrown away once the answer is written. It is asked once more for a long body whose turn comes later.
+ * @param allow the methods of all of its resources, for `OPTIONS *` (RFC 9110 §9.3.7).
  */
-export function plainHandler(answer: Answer, limits: LongBodyLimits = longBodyLimits): Handler {
+export function plainHandler(answer: Answer, limits: LongBodyLimits = longBodyLimits, allow = "GET, HEAD, OPTIONS"): Handler {
   const places = longBodyPlaces(limits);
   return {
     handle: (incoming, outgoing) => {
       const wrong = normalise(incoming);
       if (wrong) write(incoming, outgoing, text(wrong.code === "malformed" ? 400 : 501, `${wrong.detail}.`, { connection: "close" }));
-      else if (incoming.url === "*") write(incoming, outgoing, { status: 204, headers: { allow: "GET, HEAD, OPTIONS" }, body: "" });
+      else if (incoming.url === "*") write(incoming, outgoing, { status: 204, headers: { allow }, body: "" });
       else void respond(incoming, outgoing, { answer, places });
     },
     refuse: (refusal) =>

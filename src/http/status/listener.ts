@@ -1,5 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import type { StatusDoors } from "../doors.ts";
+import { longBodyLimits } from "../long-body.ts";
 import { type PlainAnswer, plainHandler, text } from "../plain.ts";
 import type { Handler } from "../server.ts";
 import { crls } from "./crl.ts";
@@ -16,7 +17,7 @@ const maxTargetBytes = 1024;
  */
 export function statusListener(doors: StatusDoors): Handler {
   const resources: readonly StatusResource[] = [ocspResponders(doors), crls(doors), issuerCertificates(doors)];
-  return plainHandler((incoming: IncomingMessage): PlainAnswer | Promise<PlainAnswer> => {
+  const respond = (incoming: IncomingMessage): PlainAnswer | Promise<PlainAnswer> => {
     const path = incoming.url ?? "";
     if (path.length > maxTargetBytes) return text(414, `The request target has more than ${maxTargetBytes} octets.`);
     for (const resource of resources) {
@@ -24,5 +25,6 @@ export function statusListener(doors: StatusDoors): Handler {
       if (answer) return answer;
     }
     return text(404, "Nothing stands under this path.");
-  });
+  };
+  return plainHandler(respond, longBodyLimits, "GET, HEAD, POST, OPTIONS");
 }
