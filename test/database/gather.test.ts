@@ -48,6 +48,30 @@ describe("questions that share a statement", () => {
     expect([times, await ask(6)]).toEqual([1, 6]);
   });
 
+  test("are refused with busy where too many wait for a statement, until it has begun", async () => {
+    const held = Promise.withResolvers<void>();
+    const asked = Promise.withResolvers<void>();
+    const ask = gather<number, number>({
+      maximum: 2,
+      mostWaiting: 3,
+      ask: async (questions) => {
+        asked.resolve();
+        await held.promise;
+        return questions;
+      },
+    });
+    const first = [ask(1), ask(2)];
+    await asked.promise;
+    const waiting = [ask(3), ask(4), ask(5)];
+    try {
+      await expect(ask(6)).rejects.toMatchObject({ code: "busy" });
+    } finally {
+      held.resolve();
+    }
+    expect(await Promise.all([...first, ...waiting])).toEqual([1, 2, 3, 4, 5]);
+    expect(await ask(7)).toBe(7);
+  });
+
   test("that an answer is missing for are told so, the others have theirs", async () => {
     const ask = gather<number, number>({ ask: (questions) => Promise.resolve(questions.slice(1)) });
     const outcomes = await Promise.allSettled([1, 2].map(ask));
