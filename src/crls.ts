@@ -17,7 +17,7 @@ export type Crls = AsyncDisposable & {
 /** Sees to it that every CRL of an issuing authority is published and served, before anything names it. */
 export async function openCrlService({ config, metrics }: World, ca: Ca): Promise<Crls> {
   await openCrls(ca);
-  const directory = await openCrlDirectory(ca.database, config.crlDir);
+  const directory = await openCrlDirectory(ca, config.crlDir);
   await refreshFirst(ca, directory);
   // Of the last look: readiness is asked while the database is away.
   let dueRoots: readonly string[] = [];

@@ -1,14 +1,15 @@
 import { createHash } from "node:crypto";
-import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import type { PublishedCrl } from "../ca/crl-slot.ts";
+import type { Ca } from "../ca/ca.ts";
+import { readAuthorityCertificate } from "../ca/crl-entry-store.ts";
+import { readCrlOfSlot } from "../ca/crl-of-slot.ts";
+import type { CrlSlot, PublishedCrl } from "../ca/crl-slot.ts";
 import { listCrlSlots } from "../ca/crl-store.ts";
 import type { ServedCrl } from "../ca/served-crl.ts";
 import { crlParts } from "../ca/write-crl.ts";
-import type { Database } from "../database/connect.ts";
 import { replaceFile } from "../durable-file.ts";
 import { Fault } from "../fault.ts";
-import { type CrlFile, openCrlFile } from "./crl-file.ts";
+import { type CrlFile, fileState, openCrlFile } from "./crl-file.ts";
 
 /** The CRLs of every slot, in memory and as files that any web server can serve: `issuing-1.crl`, `issuing-1/7.crl`. */
 export type CrlDirectory = AsyncDisposable & {
@@ -25,8 +26,11 @@ export type CrlDirectory = AsyncDisposable & {
 /** Longest CRL that is served from memory: longer ones lie in their file alone. */
 const memoryOctets = 1024 * 1024;
 
+/** What the directory stands on. */
+export type CrlDirectoryWorld = Pick<Ca, "database" | "events">;
+
 /** Opens the directory, and brings it up to date as far as that can be done now. */
-export async function openCrlDirectory(database: Database, directory: string): Promise<CrlDirectory> {
+export async function openCrlDirectory(ca: CrlDirectoryWorld, directory: string): Promise<CrlDirectory> {
   const held = new Map<string, Held>();
   const hold = (path: string, next: Held): void => {
     const before = held.get(path);
@@ -35,11 +39,12 @@ export async function openCrlDirectory(database: Database, directory: string): P
   };
   const refresh = async (): Promise<void> => {
     const failures: unknown[] = [];
-    for (const { path, published } of await database.read(listCrlSlots)) {
+    for (const slot of await ca.database.read(listCrlSlots)) {
+      const { path, published } = slot;
       if (!published) continue;
       try {
-        const slot = { path, published, file: join(directory, `${path}.crl`) };
-        for await (const next of steps(database, slot, held.get(path))) hold(path, next);
+        const place = { slot, published, file: join(directory, `${path}.crl`) };
+        for await (const next of steps(ca, place, held.get(path))) hold(path, next);
       } catch (cause) {
         failures.push(cause);
       }
@@ -56,23 +61,26 @@ export async function openCrlDirectory(database: Database, directory: string): P
   };
 }
 
-/** What is served; `file` is what it is read from, where it is not in memory. */
-type Held = { readonly crl: ServedCrl; readonly file?: CrlFile };
+/**
+ * What is served; `file` is what it is read from, where it is not in memory. `state` is that of the file with it, as it was read or written;
+ * undefined where it could not be written yet.
+ */
+type Held = { readonly crl: ServedCrl; readonly file?: CrlFile; readonly state: string | undefined };
 
-type Slot = { readonly path: string; readonly published: PublishedCrl; readonly file: string };
+type Place = { readonly slot: CrlSlot; readonly published: PublishedCrl; readonly file: string };
 
 /** What is to be served of a slot, one after the other, until memory and file are what is published. */
-async function* steps(database: Database, { published, file }: Slot, before: Held | undefined): AsyncGenerator<Held, undefined> {
-  const standing = before ?? (await heldInFile(file, published));
+async function* steps(ca: CrlDirectoryWorld, place: Place, before: Held | undefined): AsyncGenerator<Held, undefined> {
+  const { published, file } = place;
+  const standing = before ?? (await heldInFile(ca, place));
   if (standing && !before) yield standing;
   if (standing && standing.crl.number > published.number) return;
   const same = standing?.crl.sha256 === published.sha256;
-  if (same && (await stat(file).catch(() => undefined))?.size === published.octets) return;
+  if (same && standing.state !== undefined && (await fileState(file)) === standing.state) return;
 
   if (published.octets > memoryOctets) {
-    const kept = same ? standing.file?.parts() : undefined;
-    await replaceFile(file, { content: asPublished(kept ?? crlParts({ database }, published), published), mode: 0o644 });
-    const written = await heldInFile(file, published);
+    await replaceFile(file, { content: asPublished(crlParts(ca, published), published), mode: 0o644 });
+    const written = await heldInFile(ca, place);
     if (written?.crl.sha256 !== published.sha256) {
       written?.file?.release();
       throw unlike();
@@ -80,15 +88,17 @@ async function* steps(database: Database, { published, file }: Slot, before: Hel
     yield written;
     return;
   }
-  const body = same && standing.crl.body instanceof Uint8Array ? standing.crl.body : await whole(database, published);
+  const body = same && standing.crl.body instanceof Uint8Array ? standing.crl.body : await whole(ca, published);
+  const crl = { ...published, body };
   // It is served even where it cannot be written.
-  yield { crl: { ...published, body } };
+  yield { crl, state: undefined };
   await replaceFile(file, { content: body, mode: 0o644 });
+  yield { crl, state: await fileState(file) };
 }
 
-async function whole(database: Database, published: PublishedCrl): Promise<Uint8Array> {
+async function whole(ca: Pick<Ca, "database">, published: PublishedCrl): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
-  for await (const part of asPublished(crlParts({ database }, published), published)) parts.push(part);
+  for await (const part of asPublished(crlParts(ca, published), published)) parts.push(part);
   return Buffer.concat(parts);
 }
 
@@ -111,17 +121,28 @@ function unlike(): Fault {
   return new Fault("internal", "the CRL was not read as it was published");
 }
 
-/** What lies in a file, be it what is published or another CRL; undefined where there is none that can be read. */
-async function heldInFile(path: string, published: PublishedCrl): Promise<Held | undefined> {
+/**
+ * What lies in a file: what is published, or another CRL of the slot that its authority signed, as after a restore of the database. Anything
+ * else is told and left aside.
+ */
+async function heldInFile(ca: CrlDirectoryWorld, { slot, published, file: path }: Place): Promise<Held | undefined> {
   const file = await openCrlFile(path);
   if (!file) return undefined;
-  const fields = file.sha256 === published.sha256 ? published : await file.fields();
-  if (!fields || file.octets > memoryOctets) {
-    if (!fields) file.release();
-    return fields && { crl: { ...fields, sha256: file.sha256, octets: file.octets, body: file.parts }, file };
-  }
-  const parts: Uint8Array[] = [];
-  for await (const part of file.parts()) parts.push(part);
+  const { sha256, octets, state } = file;
+  const body = octets > memoryOctets ? file.parts : Buffer.concat(await Array.fromAsync(file.parts()));
+  if (body instanceof Uint8Array) file.release();
+  const fields = sha256 === published.sha256 ? published : await readFields(ca, slot, body instanceof Uint8Array ? () => once(body) : body);
+  if (fields) return { crl: { ...fields, sha256, octets, body }, state, ...(!(body instanceof Uint8Array) && { file }) };
   file.release();
-  return { crl: { ...fields, sha256: file.sha256, octets: file.octets, body: Buffer.concat(parts) } };
+  ca.events.tell("error", "crl.file.refused", { crl: slot.path, file: path, sha256 });
+  return undefined;
+}
+
+async function readFields({ database }: CrlDirectoryWorld, slot: CrlSlot, parts: () => AsyncIterable<Uint8Array>) {
+  const certificate = await database.read((sql) => readAuthorityCertificate(sql, slot.authority));
+  return certificate && (await readCrlOfSlot(slot, certificate, parts));
+}
+
+async function* once(body: Uint8Array): AsyncGenerator<Uint8Array, undefined> {
+  yield body;
 }

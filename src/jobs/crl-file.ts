@@ -1,8 +1,6 @@
 import { createHash } from "node:crypto";
-import { type FileHandle, open } from "node:fs/promises";
-import type { PublishedCrl } from "../ca/crl-slot.ts";
-import { Fault } from "../fault.ts";
-import { readCrl } from "../pki/read-crl.ts";
+import type { BigIntStats } from "node:fs";
+import { type FileHandle, open, stat } from "node:fs/promises";
 
 /** A file with a CRL that is held open: it can be read as it was, whatever takes its place under its name. */
 export type CrlFile = {
@@ -11,8 +9,8 @@ export type CrlFile = {
   readonly sha256: string;
   /** The octets from the first on, for each who asks. */
   readonly parts: () => AsyncIterable<Uint8Array>;
-  /** What the CRL says of itself; undefined when it is none. */
-  readonly fields: () => Promise<Pick<PublishedCrl, "number" | "thisUpdate" | "nextUpdate" | "entries"> | undefined>;
+  /** As `fileState`, from before it was read. */
+  readonly state: string;
   /** Closes the file once nobody reads it any more. */
   readonly release: () => void;
 };
@@ -37,6 +35,7 @@ export async function openCrlFile(path: string): Promise<CrlFile | undefined> {
       closeUnread();
     }
   };
+  const state = stateOf(await handle.stat({ bigint: true }));
   const sum = createHash("sha256");
   let octets = 0;
   for await (const part of parts()) {
@@ -47,7 +46,7 @@ export async function openCrlFile(path: string): Promise<CrlFile | undefined> {
     octets,
     sha256: sum.digest("hex"),
     parts,
-    fields: () => fieldsOf(parts()),
+    state,
     release: () => {
       released = true;
       closeUnread();
@@ -64,16 +63,13 @@ async function* partsOf(handle: FileHandle): AsyncGenerator<Uint8Array, undefine
   }
 }
 
-async function fieldsOf(parts: AsyncIterable<Uint8Array>): Promise<Awaited<ReturnType<CrlFile["fields"]>>> {
-  try {
-    const found = { number: 0n, thisUpdate: new Date(0), nextUpdate: new Date(0), entries: 0 };
-    for await (const piece of readCrl(parts)) {
-      if (piece.piece === "head") Object.assign(found, { thisUpdate: piece.thisUpdate, nextUpdate: piece.nextUpdate });
-      if (piece.piece === "tail") Object.assign(found, { number: piece.number, entries: piece.entryCount });
-    }
-    return found;
-  } catch (error) {
-    if (error instanceof Fault && error.code === "malformed") return undefined;
-    throw error;
-  }
+/** What becomes another when a file is replaced, written to or renamed; undefined where there is none. */
+export async function fileState(path: string): Promise<string | undefined> {
+  const found = await stat(path, { bigint: true }).catch(() => undefined);
+  return found && stateOf(found);
+}
+
+// Unlike the time of its content, ctime is nobody's to set.
+function stateOf({ ino, size, ctimeNs }: BigIntStats): string {
+  return `${ino} ${size} ${ctimeNs}`;
 }

@@ -15,7 +15,7 @@ beforeAll(async () => {
 afterAll(() => crls[Symbol.asyncDispose]());
 beforeEach(async () => {
   path = join(crls.ground.directory, `crl-${Math.round(performance.now())}`);
-  directory = await openCrlDirectory(crls.ca.database, path);
+  directory = await openCrlDirectory(crls.ca, path);
   await directory.refresh();
   return () => directory[Symbol.asyncDispose]();
 });
@@ -23,6 +23,28 @@ beforeEach(async () => {
 const publishNext = async (): Promise<void> => {
   crls.clock.aheadSeconds += 1;
   expect(await publishCrl(crls.ca, "issuing-1")).toBeDefined();
+};
+
+/** The database is as it was when this CRL of issuing-1 was the last one: as after a restore of a backup. */
+const restored = async (kept: Awaited<ReturnType<typeof standing>>): Promise<void> => {
+  const { database } = crls.ca;
+  const { publication: newest } = await standing(crls.ca);
+  if (newest === kept.publication) return;
+  await database.read((sql) => sql`alter table crl_slot disable trigger crl_slot_order`);
+  await database.read(
+    (sql) => sql`
+      update crl_slot set publication = ${kept.publication}, number = ${String(kept.number)}, this_update = ${kept.thisUpdate.toISOString()},
+        next_update = ${kept.nextUpdate.toISOString()}, entries = ${kept.entries}, octets = ${kept.octets},
+        sha256 = ${Buffer.from(kept.sha256, "hex")}, previous = ${newest} where path = 'issuing-1'`,
+  );
+  await database.read((sql) => sql`alter table crl_slot enable trigger crl_slot_order`);
+};
+
+/** A CRL that is published in a slot now: newer than what stands in every other; the root's is the one that there is. */
+const nextOf = async (slot: string) => {
+  crls.clock.aheadSeconds += 1;
+  if (slot !== "root-1") expect(await publishCrl(crls.ca, slot)).toBeDefined();
+  return await standing(crls.ca, slot);
 };
 
 const octetsOf = async (crl: ServedCrl | undefined): Promise<Buffer> => {
@@ -75,7 +97,7 @@ describe("the directory of CRLs", () => {
   test("that cannot be written leaves what is short served from memory, and says so", async () => {
     const file = join(crls.ground.directory, "a-file");
     await writeFile(file, "");
-    await using stuck = await openCrlDirectory(crls.ca.database, join(file, "crl"));
+    await using stuck = await openCrlDirectory(crls.ca, join(file, "crl"));
     await expect(stuck.refresh()).rejects.toThrow(/ENOTDIR|EEXIST/);
     expect(await octetsOf(stuck.crl("issuing-1"))).toEqual((await standing(crls.ca)).der);
     expect(stuck.crl("root-1")).toBeDefined();
@@ -86,15 +108,8 @@ describe("the directory of CRLs", () => {
     await publishNext();
     await directory.refresh();
     const newest = await standing(crls.ca);
-    await crls.ca.database.read((sql) => sql`alter table crl_slot disable trigger crl_slot_order`);
-    await crls.ca.database.read(
-      (sql) => sql`
-        update crl_slot set publication = ${kept.publication}, number = ${String(kept.number)}, this_update = ${kept.thisUpdate.toISOString()},
-          next_update = ${kept.nextUpdate.toISOString()}, entries = ${kept.entries}, octets = ${kept.octets},
-          sha256 = ${Buffer.from(kept.sha256, "hex")}, previous = ${newest.publication} where path = 'issuing-1'`,
-    );
-    await crls.ca.database.read((sql) => sql`alter table crl_slot enable trigger crl_slot_order`);
-    await using started = await openCrlDirectory(crls.ca.database, path);
+    await restored(kept);
+    await using started = await openCrlDirectory(crls.ca, path);
     for (const instance of [directory, started]) {
       await instance.refresh();
       expect(instance.crl("issuing-1")).toMatchObject({
@@ -109,11 +124,41 @@ describe("the directory of CRLs", () => {
     expect(started.crl("issuing-1")?.number).toBeGreaterThan(newest.number);
   });
 
-  test("takes no file for a CRL that is none", async () => {
-    await writeFile(join(path, "issuing-1.crl"), "not a CRL");
-    await using started = await openCrlDirectory(crls.ca.database, path);
+  test.for([
+    { name: "bytes that are no CRL", planted: async () => Buffer.from("not a CRL") },
+    { name: "a CRL of another authority", planted: async () => (await nextOf("root-1")).der },
+    { name: "a newer CRL of another scope", planted: async () => (await nextOf("issuing-1/0")).der },
+    {
+      name: "a newer CRL whose signature is not its authority's",
+      planted: async () => {
+        const { der } = await nextOf("issuing-1");
+        const last = der.length - 1;
+        der.writeUInt8(der.readUInt8(last) ^ 1, last);
+        return der;
+      },
+    },
+  ])("takes no file for a CRL of a slot that its authority did not sign for it: $name is told, and replaced", async ({ planted }) => {
+    const file = join(path, "issuing-1.crl");
+    const before = await standing(crls.ca);
+    await writeFile(file, await planted());
+    await restored(before);
+    const told = crls.events.told.length;
+    await using started = await openCrlDirectory(crls.ca, path);
     await started.refresh();
-    expect(await octetsOf(started.crl("issuing-1"))).toEqual((await standing(crls.ca)).der);
+    expect(await octetsOf(started.crl("issuing-1"))).toEqual(before.der);
+    expect(await readFile(file)).toEqual(before.der);
+    expect(crls.events.told.slice(told)).toMatchObject([{ level: "error", event: "crl.file.refused", fields: { crl: "issuing-1" } }]);
+  });
+
+  test("puts back a file that became another of the same length", async () => {
+    const file = join(path, "issuing-1.crl");
+    const { der } = await standing(crls.ca);
+    await writeFile(file, Buffer.alloc(der.length, "x"));
+    await directory.refresh();
+    expect(await readFile(file)).toEqual(der);
+    const { mtimeMs } = await stat(file);
+    await directory.refresh();
+    expect((await stat(file)).mtimeMs).toBe(mtimeMs);
   });
 });
 
@@ -148,8 +193,8 @@ describe("a CRL of more than a megabyte", () => {
     expect(after.sha256).not.toBe(before.sha256);
   });
 
-  test("is taken from its file at the next start, and written again from it where that is gone", async () => {
-    await using started = await openCrlDirectory(crls.ca.database, path);
+  test("is taken from its file at the next start, and written again where that is gone", async () => {
+    await using started = await openCrlDirectory(crls.ca, path);
     await started.refresh();
     const { der } = await standing(crls.ca);
     await rm(join(path, "issuing-1.crl"));
