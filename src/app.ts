@@ -24,6 +24,7 @@ import { beginRevocation, continueRevocation, continueRevocations, previewRevoca
 import { budgetsOf } from "./ca/ocsp-budget.ts";
 import { openOcsp, type Ocsp, renewResponders, responderProblem } from "./ca/ocsp.ts";
 import { answerOcsp } from "./ca/ocsp-answer.ts";
+import { limitPreviews } from "./ca/preview-limit.ts";
 import type { Campaign } from "./ca/mass-revocation-store.ts";
 import { openAuthorities, requireKeys } from "./ca/open-authorities.ts";
 import { requestRevocation } from "./ca/request-revocation.ts";
@@ -224,7 +225,7 @@ function openDoors(
     readCertificate: (namespace, serial) => readCertificate(ca, namespace, serial),
     listCertificates: (namespace, query) => listCertificates(ca, namespace, query),
     revokeCertificate: (principal, request) => requestRevocation(ca, principal, request),
-    previewRevocation: (principal, request) => previewRevocation(ca, principal, request),
+    previewRevocation: limitPreviews((principal, request) => previewRevocation(ca, principal, request)),
     beginRevocation: async (principal, request) => {
       const { campaign, begun } = await beginRevocation(ca, principal, request);
       return { campaign: await goneOn(ca, campaign), begun };

@@ -22,6 +22,11 @@ export function endsConnection(error: unknown): boolean {
   return error instanceof postgres.PostgresError && error.code === "25006";
 }
 
+/** Whether the server ended the statement after the time that one may take. */
+export function isTimeout(error: unknown): boolean {
+  return error instanceof postgres.PostgresError && error.code === "57014";
+}
+
 /** The name of the unique constraint that a statement ran against (23505), undefined for every other error. */
 export function violatedConstraint(error: unknown): string | undefined {
   return error instanceof postgres.PostgresError && error.code === "23505" ? error.constraint_name : undefined;
