@@ -20,7 +20,14 @@ import { listCertificates, readCertificate } from "./ca/certificates.ts";
 import { haltIssuance, resumeIssuance, showHalt } from "./ca/halt.ts";
 import { haltGuard } from "./ca/halt-store.ts";
 import { issue } from "./ca/issue.ts";
-import { beginRevocation, continueRevocation, continueRevocations, previewRevocation, readRevocation } from "./ca/mass-revocation.ts";
+import {
+  beginRevocation,
+  continueRevocation,
+  continueRevocations,
+  previewRevocation,
+  readRevocation,
+  stopRevocation,
+} from "./ca/mass-revocation.ts";
 import { budgetsOf } from "./ca/ocsp-budget.ts";
 import { openOcsp, type Ocsp, renewResponders, responderProblem } from "./ca/ocsp.ts";
 import { answerOcsp } from "./ca/ocsp-answer.ts";
@@ -231,6 +238,7 @@ function openDoors(
       return { campaign: await goneOn(ca, campaign), begun };
     },
     readRevocation: (namespace, id) => readRevocation(ca, namespace, id),
+    stopRevocation: (request) => stopRevocation(ca, request),
     haltIssuance: (request) => haltIssuance(ca, request),
     resumeIssuance: (request) => resumeIssuance(ca, request),
     showHalt: (principal) => showHalt(ca, principal),

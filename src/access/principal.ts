@@ -23,6 +23,7 @@ export type Action =
   | "certificate:revoke"
   | "revocation:create"
   | "revocation:read"
+  | "revocation:stop"
   | "issuance:halt"
   | "key:block"
   | "authority:read"

@@ -99,6 +99,13 @@ export async function stands(sql: Sql, principal: string, now: Date): Promise<bo
   return rows.length > 0;
 }
 
+/** Whether what a principal acted by was revoked: a token that has merely expired was not. */
+export async function wasRevoked(sql: Sql, principal: string): Promise<boolean> {
+  const rows =
+    await sql`select from api_token_revocation where token_id = case when ${principal}::text like 'token:%' then substr(${principal}::text, 7)::uuid end`;
+  return rows.length > 0;
+}
+
 function tokens(orm: Tx["orm"]) {
   const { id, namespace, role, createdAt, expiresAt, createdBy } = apiTokenTable;
   return orm

@@ -50,6 +50,9 @@ export type Campaign = {
   readonly createdAt: Date;
   readonly endedAt: Date | null;
   readonly revoked: number;
+  /** Who ended it before it was through ("system" where the token that began it was revoked), and why. */
+  readonly stoppedBy: string | null;
+  readonly stopReason: string | null;
 };
 
 /** Where a campaign stands: in which pass, how many that has revoked, and behind which certificate it goes on. */
@@ -68,12 +71,12 @@ export type Position = { readonly recordedAt: string; readonly serial: Uint8Arra
 
 const campaignColumns = (sql: Sql) => sql`
   id, namespace, principal, door_request_id as "doorRequestId", filter, reason, created_at as "createdAt", ended_at as "endedAt",
-  revoked::double precision as revoked`;
+  revoked::double precision as revoked, stopped_by as "stoppedBy", stop_reason as "stopReason"`;
 
 /** Records a campaign. @returns false when one stands under this request id. */
 export async function recordCampaign(
   { sql }: Tx,
-  campaign: Omit<Campaign, "endedAt" | "revoked">,
+  campaign: Omit<Campaign, "endedAt" | "revoked" | "stoppedBy" | "stopReason">,
   { requestId, requestHash }: { readonly requestId: Uint8Array; readonly requestHash: Uint8Array },
 ): Promise<boolean> {
   const { id, namespace, principal, doorRequestId, filter, reason, createdAt } = campaign;
@@ -281,6 +284,18 @@ export async function recordProgress(
       after_recorded_at = ${after?.recordedAt ?? null}::text::timestamptz, after_serial = ${after?.serial ?? null}::bytea,
       awaited_until = ${awaitedUntil?.toISOString() ?? null}::timestamptz, awaits = ${awaits}, ended_at = ${endedAt?.toISOString() ?? null}::timestamptz
     where id = ${id}`;
+}
+
+/** Ends a campaign of `namespace` or within it before it is through. @returns it; undefined when it has ended, or there is none. */
+export async function recordStop(
+  { sql }: Tx,
+  { id, endedAt, stoppedBy, stopReason }: { id: string; endedAt: Date; stoppedBy: string; stopReason: string },
+  namespace: string,
+): Promise<Campaign | undefined> {
+  const [row] = await sql<Campaign[]>`
+    update revocation_campaign set ended_at = ${endedAt.toISOString()}::timestamptz, stopped_by = ${stoppedBy}, stop_reason = ${stopReason}
+    where id = ${id} and ended_at is null and ${isWithin(sql, sql`namespace`, namespace)} returning ${campaignColumns(sql)}`;
+  return row;
 }
 
 /** Where the look goes through: what an index gives for the filter's most selective member, else every certificate by its time. */

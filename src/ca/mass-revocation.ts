@@ -1,6 +1,7 @@
 import { contains } from "../access/namespace.ts";
+import { may } from "../access/policy.ts";
 import type { Principal } from "../access/principal.ts";
-import { stands } from "../access/store.ts";
+import { stands, wasRevoked } from "../access/store.ts";
 import { appendAudit } from "../audit/append.ts";
 import { auditRow } from "../audit/entry.ts";
 import { transactCertainly } from "../database/certain.ts";
@@ -28,6 +29,7 @@ import {
   recordCompromises,
   recordProgress,
   recordRevocations,
+  recordStop,
   type RevocationFilter,
   type RevocationScope,
 } from "./mass-revocation-store.ts";
@@ -47,6 +49,8 @@ const overlapMs = 3_600_000;
  * are always open the campaign ends nevertheless.
  */
 const awaitedMs = 60_000;
+
+const beginnerRevoked = "the token that began it was revoked";
 
 /** What is asked of many certificates. */
 export type MassRevocationAsked = {
@@ -110,7 +114,7 @@ export async function beginRevocation(
         ...(keyBlocked && { keyBlocked }),
       };
       await appendAudit(tx, auditRow({ ...actOf(campaign), operation: "revocation.create", namespace: campaign.namespace, object }, ca));
-      return { campaign: { ...campaign, endedAt: null, revoked: 0 }, begun: true };
+      return { campaign: { ...campaign, endedAt: null, revoked: 0, stoppedBy: null, stopReason: null }, begun: true };
     }
     const standing = await readCampaignOfRequest(tx, name.requestId);
     if (!standing || !Buffer.from(standing.requestHash).equals(name.requestHash)) {
@@ -128,17 +132,57 @@ export async function readRevocation(ca: Ca, namespace: string, id: string): Pro
   return campaign && contains(namespace, campaign.namespace) ? campaign : undefined;
 }
 
+/** Who stops a campaign, and why: one line. */
+export type StopRequest = { readonly principal: Principal; readonly id: string; readonly reason: string; readonly requestId: string };
+
+/**
+ * Ends a campaign that was begun in the principal's namespace or within it; what it has revoked stays revoked. Durable with its audit record
+ * on return. One that has ended stays as it is.
+ * @returns it as it stands; undefined where there is none.
+ * @throws Fault `policyDenied`, `unauthenticated`
+ */
+export async function stopRevocation(ca: Ca, { principal, id, reason, requestId }: StopRequest): Promise<Campaign | undefined> {
+  if (!may(principal, "revocation:stop", principal)) throw new Fault("policyDenied", "revocations are stopped by administrators");
+  const stopped = await transactCertainly(ca.database, async (tx) => {
+    if (!(await stands(tx.sql, principal.id, ca.clock.now()))) throw new Fault("unauthenticated", "the bearer token is not valid");
+    return await stop(ca, tx, { id, by: principal.id, reason, namespace: principal.namespace, requestId });
+  });
+  if (stopped) ca.events.tell("warn", "revocation.stopped", { revocation: id, by: principal.id, reason });
+  return stopped ?? (await readRevocation(ca, principal.namespace, id));
+}
+
+async function stop(
+  ca: Ca,
+  tx: Tx,
+  { id, by, reason, namespace, requestId }: { id: string; by: string; reason: string; namespace: string; requestId: string },
+): Promise<Campaign | undefined> {
+  const campaign = await recordStop(tx, { id, endedAt: ca.timekeeper.recordingTime(), stoppedBy: by, stopReason: reason }, namespace);
+  if (!campaign) return undefined;
+  const object = { revocation: id, revoked: campaign.revoked, reason };
+  const act = { principal: by, requestId, outcome: "success" } as const;
+  await appendAudit(tx, auditRow({ ...act, operation: "revocation.stop", namespace: campaign.namespace, object }, ca));
+  return campaign;
+}
+
 /**
  * Revokes the next certificates of a campaign, each with its audit record, and moves it on, in one transaction that holds its row. It ends
- * with a pass that revokes nothing and at whose beginning no attempt was open whose certificate may fit.
+ * at once where the token that began it was revoked, which a thief may have had; else with a pass that revokes nothing and at whose beginning no attempt was open whose certificate may fit.
  * @returns `waiting` when it waits for such an attempt, `elsewhere` when it has ended or somebody else is at it.
  */
 export async function continueRevocation(ca: Ca, id: string): Promise<"more" | "waiting" | "ended" | "elsewhere"> {
   const step = await ca.database.transact(async (tx) => {
     const campaign = await holdCampaign(tx, id);
-    return campaign && (await revokeNext(ca, tx, campaign));
+    if (!campaign) return undefined;
+    if (!(await wasRevoked(tx.sql, campaign.principal))) return await revokeNext(ca, tx, campaign);
+    const { namespace, doorRequestId: requestId } = campaign;
+    await stop(ca, tx, { id, by: "system", reason: beginnerRevoked, namespace, requestId });
+    return "stopped";
   });
   if (!step) return "elsewhere";
+  if (step === "stopped") {
+    ca.events.tell("warn", "revocation.stopped", { revocation: id, by: "system", reason: beginnerRevoked });
+    return "ended";
+  }
   for (const { authority, serial } of step.found) {
     ca.events.tell("debug", "certificate.revoked", { authority, serial: hex(serial), revocation: id });
   }

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { Command } from "commander";
-import { createRevocation, type MassRevocation, previewRevocation, readRevocation } from "../client/revocation.ts";
+import { createRevocation, type MassRevocation, previewRevocation, readRevocation, stopRevocation } from "../client/revocation.ts";
 import { reasonOption, requireSerial } from "./cert-revoke.ts";
 import { namesText } from "./certificate-text.ts";
 import { addCommand, addGroup } from "./command.ts";
@@ -24,11 +24,11 @@ type Options = {
   readonly json?: boolean;
 };
 
-/** Adds `revocation create` and `show`. */
+/** Adds `revocation create`, `show` and `stop`. */
 export function addRevocationCommands(chancery: Command, shell: Shell): void {
   const revocation = addGroup(chancery, {
     usage: "revocation",
-    description: "revocations of many certificates at once: create, show",
+    description: "revocations of many certificates at once: create, show, stop",
     examples: ["npx chancery revocation create --profile mtls --reason superseded --dry-run"],
   });
   addCreate(revocation, shell);
@@ -41,6 +41,17 @@ export function addRevocationCommands(chancery: Command, shell: Shell): void {
     await using service = openService(shell);
     print(shell, report(await readRevocation(service, id)), json);
   });
+  addCommand(revocation, {
+    usage: "stop <id>",
+    summary: "stop a revocation",
+    description: "Stop a revocation of many certificates: it revokes nothing more. What it has revoked stays revoked.",
+    examples: ['npx chancery revocation stop 8b0e4d5f2a1c4b7f9d3e6a5c0f1b2d4e --reason "begun with a stolen token"'],
+  })
+    .requiredOption("--reason <text>", "why, in one line: it stands in the audit log")
+    .action(async (id: string, { json, reason }: { json?: boolean; reason: string }) => {
+      await using service = openService(shell);
+      print(shell, report(await stopRevocation(service, id, reason)), json);
+    });
 }
 
 function addCreate(revocation: Command, shell: Shell): void {
@@ -85,8 +96,17 @@ function addCreate(revocation: Command, shell: Shell): void {
 }
 
 function report(revocation: MassRevocation): Report {
-  const { id, state, revoked, reason, namespace, createdAt, endedAt } = revocation;
-  const text = members({ id, state, revoked: String(revoked), reason, namespace, createdAt, ...(endedAt !== undefined && { endedAt }) });
-  const next = state === "ended" ? "" : `the service goes on with it: npx chancery revocation show ${id}\n`;
+  const { id, state, revoked, reason, namespace, createdAt, endedAt, stopReason } = revocation;
+  const text = members({
+    id,
+    state,
+    revoked: String(revoked),
+    reason,
+    namespace,
+    createdAt,
+    ...(endedAt !== undefined && { endedAt }),
+    ...(stopReason !== undefined && { stopReason }),
+  });
+  const next = state !== "running" ? "" : `the service goes on with it: npx chancery revocation show ${id}\n`;
   return { document: revocation, text: text + next };
 }

@@ -45,7 +45,7 @@ export type RevocationFilter = {
 /** A revocation of many certificates. Times are RFC 3339 text. */
 export type MassRevocation = {
   readonly id: string;
-  /** `running` or `ended`. */
+  /** `running`, `ended` or `stopped`. */
   readonly state: string;
   readonly revoked: number;
   readonly reason: string;
@@ -53,6 +53,8 @@ export type MassRevocation = {
   readonly createdBy: string;
   readonly createdAt: string;
   readonly endedAt?: string;
+  /** Why it was ended before it was through. */
+  readonly stopReason?: string;
 };
 
 /** What is asked of many certificates. */
@@ -86,6 +88,12 @@ export async function readRevocation(client: Client, id: string): Promise<MassRe
   );
 }
 
+/** Ends a revocation of many before it is through; one that has ended stays as it is. @throws ClientError `refused` (notFound). */
+export async function stopRevocation(client: Client, id: string, reason: string): Promise<MassRevocation> {
+  const path = `/v1/revocations/${encodeURIComponent(id)}/stop`;
+  return massRevocation(objectOf(await client.send({ method: "POST", path, body: { reason }, repeatable: true })));
+}
+
 /** Whether issuance is halted: since when, by whom and why. */
 export type Halt =
   { readonly halted: false } | { readonly halted: true; readonly haltedAt: string; readonly haltedBy: string; readonly reason: string };
@@ -112,6 +120,7 @@ function halt(object: JsonObject): Halt {
 
 function massRevocation(object: JsonObject): MassRevocation {
   const endedAt = optionalText(object, "endedAt");
+  const stopReason = optionalText(object, "stopReason");
   return {
     id: text(object, "id"),
     state: text(object, "state"),
@@ -121,5 +130,6 @@ function massRevocation(object: JsonObject): MassRevocation {
     createdBy: text(object, "createdBy"),
     createdAt: text(object, "createdAt"),
     ...(endedAt !== undefined && { endedAt }),
+    ...(stopReason !== undefined && { stopReason }),
   };
 }

@@ -13,7 +13,7 @@ import type { CertificateQuery, IssuedCertificate } from "../ca/certificates.ts"
 import type { HaltRequest } from "../ca/halt.ts";
 import type { Halt } from "../ca/halt-store.ts";
 import type { Issued, IssueRequest } from "../ca/issue.ts";
-import type { MassRevocationAsked, Preview } from "../ca/mass-revocation.ts";
+import type { MassRevocationAsked, Preview, StopRequest } from "../ca/mass-revocation.ts";
 import type { Campaign } from "../ca/mass-revocation-store.ts";
 import type { RevocationAsked } from "../ca/request-revocation.ts";
 import type { ServedCrl } from "../ca/served-crl.ts";
@@ -68,6 +68,8 @@ export type RestDoors = {
   ) => Promise<{ readonly campaign: Campaign; readonly begun: boolean }>;
   /** A revocation that was begun in `namespace` or within it. */
   readonly readRevocation: (namespace: string, id: string) => Promise<Campaign | undefined>;
+  /** Ends such a revocation before it is through. @throws Fault `policyDenied`, `unauthenticated`. */
+  readonly stopRevocation: (request: StopRequest) => Promise<Campaign | undefined>;
   /** Halts issuance and gives the halt that stands. @throws Fault `policyDenied`. */
   readonly haltIssuance: (request: HaltRequest) => Promise<Halt>;
   /** Lets issuance go on, whether it was halted or not. @throws Fault `policyDenied`. */

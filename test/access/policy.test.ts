@@ -14,6 +14,7 @@ const administers: readonly Action[] = [
   "acme-account:revoke",
   "revocation:create",
   "revocation:read",
+  "revocation:stop",
   "issuance:halt",
   "key:block",
 ];

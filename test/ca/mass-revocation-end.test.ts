@@ -21,20 +21,25 @@ beforeAll(async () => {
 });
 afterAll(() => service[Symbol.asyncDispose]());
 
-/** Begins a revocation while a certificate that fits is being signed; gives what `act` finds, and the certificate's status at the end. */
-async function whileSigning<T>(namespace: string, act: (id: string) => Promise<T>): Promise<{ found: T; status: unknown }> {
+async function newToken(role: string, namespace: string): Promise<{ readonly id: string; readonly token: string }> {
   const expiresAt = new Date(Date.now() + 86_400_000).toISOString().replace(/\.\d{3}Z$/, "Z");
-  const { token } = (await service.ask("/v1/tokens", { body: { role: "requester", namespace, expiresAt } })).json();
+  const { id, token } = (await service.ask("/v1/tokens", { body: { role, namespace, expiresAt } })).json();
+  return { id: String(id), token: String(token) };
+}
+
+/** Begins a revocation while a certificate that fits is being signed; gives what `act` finds, and the certificate's status at the end. */
+async function whileSigning<T>(namespace: string, act: (id: string) => Promise<T>, by = "system"): Promise<{ found: T; status: unknown }> {
+  const { token } = await newToken("requester", namespace);
   const { csr } = await opensslRequest("late.example.org");
   const own = { signed: Promise.withResolvers<void>(), goOn: Promise.withResolvers<void>() };
   held = own;
-  const answer = service.ask("/v1/certificates", { token: String(token), body: { csr, profile: "server" } });
+  const answer = service.ask("/v1/certificates", { token, body: { csr, profile: "server" } });
   let id = "";
   let found: T;
   try {
     await own.signed.promise;
     const asked = { filter: { profile: "server" }, reason: "superseded", requestId: "r" };
-    id = (await beginRevocation(ca, { id: "system", namespace, role: "admin" }, asked)).campaign.id;
+    id = (await beginRevocation(ca, { id: by, namespace, role: "admin" }, asked)).campaign.id;
     found = await act(id);
   } finally {
     held = undefined;
@@ -75,4 +80,49 @@ test("what is being signed elsewhere, or cannot fit, is not waited for", async (
     return ends;
   });
   expect(found).toEqual([true, true, true, true, true]);
+});
+
+/** Principal and namespace of the record that a revocation was stopped. */
+const stopsOf = (id: string) =>
+  ca.database.read(
+    (sql) => sql`
+      select convert_from(bytes, 'UTF8')::jsonb ->> 'principal' as principal, convert_from(bytes, 'UTF8')::jsonb ->> 'namespace' as namespace
+      from audit_record where convert_from(bytes, 'UTF8')::jsonb ->> 'operation' = 'revocation.stop'
+        and convert_from(bytes, 'UTF8')::jsonb #>> '{object,revocation}' = ${id}`,
+  );
+
+test("an administrator above it stops a revocation, with a record: it revokes nothing more; one beside it sees none", async () => {
+  const { found, status } = await whileSigning("/stop/a", async (id) => {
+    const path = `/v1/revocations/${id}/stop`;
+    const body = { reason: "begun by mistake" };
+    const ask = async (namespace: string) => await service.ask(path, { body, token: (await newToken("admin", namespace)).token });
+    expect([(await ask("/stop/b")).status, (await ask("/stop/a/x")).status]).toEqual([404, 404]);
+    expect((await service.ask(path, { body: {} })).status).toBe(400);
+    const stopped = await ask("/stop");
+    expect([stopped.status, stopped.json()]).toMatchObject([200, { state: "stopped", revoked: 0, stopReason: "begun by mistake" }]);
+    // Once more it stays as it is.
+    expect((await service.ask(path, { body: { reason: "again" } })).json()).toEqual(stopped.json());
+    return { id, stoppedBy: stopped.json()["stoppedBy"] };
+  });
+  expect(status).toBe("valid");
+  expect(await stopsOf(found.id)).toEqual([{ principal: found.stoppedBy, namespace: "/stop/a" }]);
+});
+
+test("a revocation ends with the revoking of the token that began it, with a record", async () => {
+  const { id: tokenId } = await newToken("admin", "/stolen");
+  const revoking = async (id: string) => {
+    expect((await service.ask(`/v1/tokens/${tokenId}`, { method: "DELETE" })).status).toBeLessThan(300);
+    await continueRevocation(ca, id);
+    await expect
+      .poll(async () => (await service.ask(`/v1/revocations/${id}`)).json(), { timeout: 20_000 })
+      .toMatchObject({
+        state: "stopped",
+        stoppedBy: "system",
+        stopReason: "the token that began it was revoked",
+      });
+    return id;
+  };
+  const { found, status } = await whileSigning("/stolen", revoking, `token:${tokenId}`);
+  expect(status).toBe("valid");
+  expect(await stopsOf(found)).toEqual([{ principal: "system", namespace: "/stolen" }]);
 });

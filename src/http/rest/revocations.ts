@@ -5,6 +5,7 @@ import { reasonName } from "../../pki/crl-reason.ts";
 import { certificateWithoutChain, generalName, profileName, serialPattern } from "./certificates.ts";
 import { recordingDenial } from "./denial.ts";
 import { namedRequest } from "./idempotency-key.ts";
+import { line } from "./line.ts";
 import { route } from "./route.ts";
 import { rfc3339, time } from "./time.ts";
 
@@ -62,16 +63,47 @@ export const readRevocationRoute = route({
   action: "revocation:read",
   handle: async (doors, { principal, parts }) => {
     const { id = "" } = parts;
-    const campaign = /^[0-9a-f]{32}$/.test(id) ? await doors.readRevocation(principal.namespace, id) : undefined;
-    if (!campaign) throw new Fault("notFound", `there is no revocation ${JSON.stringify(id.slice(0, 64))}`);
-    return { json: shown(campaign) };
+    const campaign = isId(id) ? await doors.readRevocation(principal.namespace, id) : undefined;
+    return { json: shown(campaign ?? notFound(id)) };
   },
 });
 
-function shown({ id, filter: { name, ...rest }, namespace, principal, reason, createdAt, endedAt, revoked }: Campaign) {
+/** POST /v1/revocations/{id}/stop: it revokes nothing more. */
+export const stopRevocationRoute = route({
+  method: "POST",
+  path: "/v1/revocations/:id/stop",
+  action: "revocation:stop",
+  body: z.strictObject({ reason: line }),
+  handle: async (doors, { principal, parts, body: { reason }, requestId }) => {
+    const { id = "" } = parts;
+    const refusable = { principal, requestId, operation: "revocation.stop" };
+    const stop = () => doors.stopRevocation({ principal, id, reason, requestId });
+    const campaign = isId(id) ? await recordingDenial(doors, refusable, stop) : undefined;
+    return { json: shown(campaign ?? notFound(id)) };
+  },
+});
+
+const isId = (text: string): boolean => /^[0-9a-f]{32}$/.test(text);
+
+function notFound(id: string): never {
+  throw new Fault("notFound", `there is no revocation ${JSON.stringify(id.slice(0, 64))}`);
+}
+
+function shown({
+  id,
+  filter: { name, ...rest },
+  namespace,
+  principal,
+  reason,
+  createdAt,
+  endedAt,
+  revoked,
+  stoppedBy,
+  stopReason,
+}: Campaign) {
   return {
     id,
-    state: endedAt === null ? "running" : "ended",
+    state: endedAt === null ? "running" : stoppedBy === null ? "ended" : "stopped",
     revoked,
     filter: { ...rest, ...(name && { name: name.value }) },
     reason: reasonName(reason),
@@ -79,5 +111,6 @@ function shown({ id, filter: { name, ...rest }, namespace, principal, reason, cr
     createdBy: principal,
     createdAt: rfc3339(createdAt),
     ...(endedAt && { endedAt: rfc3339(endedAt) }),
+    ...(stoppedBy !== null && { stoppedBy, stopReason }),
   };
 }

@@ -6,7 +6,7 @@ import { createExternalAccountKeyRoute, listExternalAccountKeysRoute, revokeExte
 import { haltRoute, readHaltRoute, resumeRoute } from "./halt.ts";
 import { problemRoute } from "./problems.ts";
 import { profilesRoute } from "./profiles.ts";
-import { createRevocationRoute, readRevocationRoute } from "./revocations.ts";
+import { createRevocationRoute, readRevocationRoute, stopRevocationRoute } from "./revocations.ts";
 import type { Route } from "./route.ts";
 import { createTokenRoute, listTokensRoute, revokeTokenRoute } from "./tokens.ts";
 
@@ -18,6 +18,7 @@ export const routes: readonly Route[] = [
   listRoute,
   createRevocationRoute,
   readRevocationRoute,
+  stopRevocationRoute,
   haltRoute,
   resumeRoute,
   readHaltRoute,
