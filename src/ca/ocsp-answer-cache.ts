@@ -10,7 +10,7 @@ export type CachedAnswer = KeptAnswer & { retryAt: Date | undefined };
 export type Watch = Disposable & { readonly changed: boolean };
 
 /**
- * Signed answers of this instance by serial number, the longest unasked given up first. An answer that leaves it is not current any more,
+ * Signed answers of this instance by serial number, those of the longest unasked given up first. An answer that leaves it is not current any more,
  * wherever else it is kept: what is not in here is not told of changes.
  */
 export type AnswerCache = {
@@ -32,7 +32,7 @@ export type AnswerCache = {
   readonly oldest: () => Date | undefined;
 };
 
-/** @param maximum serial numbers of which answers are kept; each has one for every form of CertID that was asked for, four at most. */
+/** @param maximum answers that are kept. A serial number has one for every form of CertID that was asked for, four at most. */
 export function openAnswerCache({ maximum }: { readonly maximum: number }): AnswerCache {
   const kept = new Map<string, { readonly of: SerialOf; readonly answers: Map<string, CachedAnswer> }>();
   const watches = new Map<string, Set<{ changed: boolean }>>();
@@ -86,7 +86,7 @@ export function openAnswerCache({ maximum }: { readonly maximum: number }): Answ
       kept.delete(key);
       kept.set(key, { of, answers });
       for (const [oldest] of kept) {
-        if (kept.size <= maximum) break;
+        if (made.size <= maximum) break;
         drop(oldest);
       }
     },

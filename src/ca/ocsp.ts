@@ -32,8 +32,8 @@ export type Ocsp = {
   readonly times: { latest: Date; refused: boolean };
 };
 
-/** Serial numbers of which an instance keeps answers: about 100 MB. */
-const mostSerials = 50_000;
+/** Answers that an instance keeps: some 2 KB each, about 100 MB. */
+const mostAnswers = 50_000;
 
 /**
  * Opens the responders, caught up with what was revoked, each with a certificate. Where that cannot be had now the service starts all the
@@ -41,7 +41,7 @@ const mostSerials = 50_000;
  * @throws Fault `refusedToStart` when a responder's key was never made.
  */
 export async function openOcsp(ca: Ca, budgets: Budgets): Promise<Ocsp> {
-  const cache = openAnswerCache({ maximum: mostSerials });
+  const cache = openAnswerCache({ maximum: mostAnswers });
   const { database, clock } = ca;
   const ocsp: Ocsp = {
     ca,

@@ -37,6 +37,17 @@ describe("kept answers", () => {
     expect([cache.find(of("01"), certId), cache.find(of("01"), other)]).toEqual([newer, byOther]);
   });
 
+  test("are counted one by one, whatever they are about; all of a serial number go together", () => {
+    const cache = openAnswerCache({ maximum: 3 });
+    const [first, byOther, second, third] = [answerAt(1), answerAt(2), answerAt(3), answerAt(4)];
+    cache.keep(of("01"), certId, first);
+    cache.keep(of("01"), other, byOther);
+    cache.keep(of("02"), certId, second);
+    expect([first, byOther, second].map(({ current }) => current)).toEqual([true, true, true]);
+    cache.keep(of("02"), other, third);
+    expect([first, byOther, second, third].map(({ current }) => current)).toEqual([false, false, true, true]);
+  });
+
   test("a change ends all answers of its serial number that say something else, and no others", () => {
     const cache = openAnswerCache({ maximum: 10 });
     const revoked = { status: "revoked", revokedAt: new Date(0), reason: 4 } as const;
