@@ -32,7 +32,7 @@ export type Ocsp = {
   readonly times: { latest: Date; refused: boolean };
 };
 
-/** Answers that an instance keeps: some 2 KB each, about 100 MB. */
+/** Answers that an instance keeps: with what finds them the process grows by up to 4 KB for each, 200 MB altogether. */
 const mostAnswers = 50_000;
 
 /**
