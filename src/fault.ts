@@ -19,6 +19,7 @@ export type ServiceFaultCode =
   | "issuanceHalted"
   | "alreadyRevoked"
   | "badRevocationReason"
+  | "tooManyRevocations"
   | "certificateExpired"
   // The world outside is away or full
   | "hsmUnavailable"

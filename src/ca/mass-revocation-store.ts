@@ -111,6 +111,14 @@ export async function listRunningCampaigns(sql: Sql): Promise<string[]> {
   return rows.map(({ id }) => id);
 }
 
+/** How many campaigns of exactly this namespace have not ended. Until the transaction ends nobody else counts them. */
+export async function countRunningCampaigns({ sql }: Tx, namespace: string): Promise<number> {
+  await sql`select pg_advisory_xact_lock(hashtextextended(${`revocation ${namespace}`}, 0))`;
+  const [row] = await sql<{ count: number }[]>`
+    select count(*)::integer as count from revocation_campaign where ended_at is null and namespace = ${namespace}`;
+  return row?.count ?? 0;
+}
+
 /** Takes a campaign that has not ended for the rest of the transaction. @returns undefined when it has, or somebody else is at it. */
 export async function holdCampaign({ sql }: Tx, id: string): Promise<(Campaign & Progress) | undefined> {
   const [row] = await sql<(Campaign & Omit<Progress, "after"> & { afterRecordedAt: string | null; afterSerial: Uint8Array | null })[]>`
@@ -156,7 +164,7 @@ export async function findCertificates(
     with looked as materialized (
       select c.authority, c.serial, c.namespace, c.profile, c.spki_sha256, c.not_after, c.recorded_at
       from ${candidates(sql, filter)} c
-      where c.certificate is not null ${withinTimes(sql, filter)}
+      where c.certificate is not null and ${liesWithin(sql, scope.namespace)} ${withinTimes(sql, filter)}
         ${from ? sql`and c.recorded_at >= ${from.toISOString()}::timestamptz` : sql``}
         ${after ? sql`and (c.recorded_at, c.serial) > (${after.recordedAt}::text::timestamptz, ${after.serial}::bytea)` : sql``}
       order by c.recorded_at, c.serial limit ${stretch.looked}

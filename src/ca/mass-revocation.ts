@@ -17,6 +17,7 @@ import { type IssuedCertificate, show } from "./certificates.ts";
 import {
   type Campaign,
   countCertificates,
+  countRunningCampaigns,
   findCertificates,
   type FoundCertificate,
   hasOpenAttempt,
@@ -49,6 +50,9 @@ const overlapMs = 3_600_000;
  * are always open the campaign ends nevertheless.
  */
 const awaitedMs = 60_000;
+
+/** Campaigns of one namespace that run at once. */
+const mostRunning = 16;
 
 const beginnerRevoked = "the token that began it was revoked";
 
@@ -84,7 +88,7 @@ export async function previewRevocation(ca: Ca, principal: Principal, asked: Mas
  * instance goes on with it (`continueRevocation`) until it has ended, and what is issued meanwhile and fits is revoked too. With keyCompromise
  * an administrator of "/" has the key blocked that the filter names: on return it gets no certificate any more.
  * @returns `begun` false: the same request was made before under this name.
- * @throws Fault `malformed` for an empty filter, `badRevocationReason`, `policyDenied`, `idempotencyMismatch`, `unauthenticated`
+ * @throws Fault `malformed` for an empty filter, `badRevocationReason`, `policyDenied`, `idempotencyMismatch`, `unauthenticated`, `tooManyRevocations`
  */
 export async function beginRevocation(
   ca: Ca,
@@ -105,7 +109,14 @@ export async function beginRevocation(
   const name = repeatable ?? { requestId: ca.random.bytes(32), requestHash: new Uint8Array(32) };
   const begun = await transactCertainly(ca.database, async (tx) => {
     if (!(await stands(tx.sql, principal.id, ca.clock.now()))) throw new Fault("unauthenticated", "the bearer token is not valid");
+    const running = await countRunningCampaigns(tx, campaign.namespace);
     if (await recordCampaign(tx, campaign, name)) {
+      if (running >= mostRunning) {
+        throw new Fault(
+          "tooManyRevocations",
+          `${mostRunning} revocations of this namespace are running: wait until one has ended, or stop one`,
+        );
+      }
       const keyBlocked = key !== undefined && (await blockKey(tx, key, ca.timekeeper.recordingTime()));
       const object = {
         revocation: campaign.id,
@@ -190,16 +201,25 @@ export async function continueRevocation(ca: Ca, id: string): Promise<"more" | "
   return step.total !== undefined ? "ended" : step.waits ? "waiting" : "more";
 }
 
-/** Goes on with every campaign that has not ended. A job's; several instances share the work. */
+/** Goes on with every campaign that has not ended, one batch of each in turn: none waits for another's end. A job's; several instances share the work. */
 export async function continueRevocations(ca: Ca, signal: AbortSignal): Promise<void> {
   const failures: unknown[] = [];
-  for (const id of await ca.database.read(listRunningCampaigns)) {
-    try {
-      while (!signal.aborted && (await continueRevocation(ca, id)) === "more");
-    } catch (cause) {
-      // The others are not held up by it.
-      failures.push(cause);
+  const left = new Set<string>();
+  for (;;) {
+    // Listed anew: what was begun meanwhile has its turn.
+    const ids = (await ca.database.read(listRunningCampaigns)).filter((id) => !left.has(id));
+    if (ids.length === 0) break;
+    for (const id of ids) {
+      if (signal.aborted) break;
+      try {
+        if ((await continueRevocation(ca, id)) !== "more") left.add(id);
+      } catch (cause) {
+        // The others are not held up by it.
+        failures.push(cause);
+        left.add(id);
+      }
     }
+    if (signal.aborted) break;
   }
   if (failures.length > 0) throw failures[0];
 }

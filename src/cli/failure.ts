@@ -30,6 +30,7 @@ const exitCodes: Readonly<Partial<Record<FaultCode, ExitCode>> & Record<ServiceF
   issuanceHalted: 4,
   alreadyRevoked: 3,
   badRevocationReason: 3,
+  tooManyRevocations: 3,
   certificateExpired: 3,
   hsmUnavailable: 4,
   databaseUnavailable: 4,

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Ca } from "../../src/ca/ca.ts";
-import { beginRevocation, continueRevocation, readRevocation } from "../../src/ca/mass-revocation.ts";
+import { beginRevocation, continueRevocation, continueRevocations, readRevocation } from "../../src/ca/mass-revocation.ts";
+import { writeCertificateRows } from "../support/certificate-rows.ts";
 import { failpoints } from "../support/failpoints.ts";
 import { rewritten } from "../support/rewritten-statement.ts";
 import { opensslRequest, startService, type TestService } from "../support/service.ts";
@@ -125,4 +126,48 @@ test("a revocation ends with the revoking of the token that began it, with a rec
   const { found, status } = await whileSigning("/stolen", revoking, `token:${tokenId}`);
   expect(status).toBe("valid");
   expect(await stopsOf(found)).toEqual([{ principal: "system", namespace: "/stolen" }]);
+});
+
+test("campaigns go on by turns, a batch of each: those of one tenant do not keep another's waiting; and 17 of a namespace do not run at once", async () => {
+  const begin = async (namespace: string) => {
+    const asked = { filter: { profile: "server" }, reason: "superseded", requestId: "r" };
+    return (await beginRevocation(ca, { id: "system", namespace, role: "admin" }, asked)).campaign.id;
+  };
+  await whileSigning("/many", async () => {
+    for (let campaign = 2; campaign <= 16; campaign++) await begin("/many");
+    await expect(begin("/many")).rejects.toMatchObject({ code: "tooManyRevocations" });
+    // A namespace of its own has its own bound, and does not wait.
+    const other = await begin("/waiting");
+    await continueRevocations(ca, new AbortController().signal);
+    await expect.poll(async () => (await readRevocation(ca, "/", other))?.endedAt, { timeout: 10_000 }).toBeInstanceOf(Date);
+  });
+});
+
+test("the older of two that have much to do does not hold up the other", async () => {
+  await ca.database.read(async (sql) => {
+    for (const namespace of ["/first", "/second"]) await writeCertificateRows(sql, { count: 2_500, namespace, profile: "server" });
+  });
+  const order: string[] = [];
+  const ids = new Map<string, string>();
+  await ca.database.transact(async ({ sql }) => {
+    // The service's own job does not begin with them before both stand.
+    await sql`lock table revocation in share mode`;
+    for (const namespace of ["/first", "/second"]) {
+      const asked = { filter: { profile: "server" }, reason: "superseded", requestId: "r" };
+      const { campaign } = await beginRevocation(ca, { id: "system", namespace, role: "admin" }, asked);
+      ids.set(campaign.id, namespace);
+    }
+  });
+  for (const id of ids.keys())
+    await expect.poll(async () => (await readRevocation(ca, "/", id))?.endedAt, { timeout: 30_000 }).toBeInstanceOf(Date);
+  const rows = await ca.database.read(
+    (sql) => sql<{ namespace: string }[]>`
+      select convert_from(bytes, 'UTF8')::jsonb ->> 'namespace' as namespace from audit_record
+      where convert_from(bytes, 'UTF8')::jsonb ->> 'operation' = 'certificate.revoke'
+        and convert_from(bytes, 'UTF8')::jsonb ->> 'namespace' in ('/first', '/second')
+      group by transaction_id, 1 order by transaction_id`,
+  );
+  order.push(...rows.map(({ namespace }) => namespace));
+  // Neither has its second batch before the other has had its first.
+  expect(new Set(order.slice(0, 2)).size).toBe(2);
 });

@@ -81,6 +81,7 @@ const meanings: Readonly<Record<ProblemCode, Meaning>> = {
   orderNotReady: { type: "orderNotReady", status: 403 },
   alreadyRevoked: { type: "alreadyRevoked", status: 400 },
   badRevocationReason: { type: "badRevocationReason", status: 400 },
+  tooManyRevocations: { type: "rateLimited", status: 429 },
   // RFC 9773 §5: 409
   alreadyReplaced: { type: "alreadyReplaced", status: 409 },
   // RFC 8555 §7.3.5: 409

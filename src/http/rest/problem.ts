@@ -106,6 +106,11 @@ const meanings: Readonly<Record<ProblemCode, Meaning>> = {
     title: "The reason is not one that this may be revoked with",
     explanation: "The detail lists the reasons that may be given, by their names in RFC 5280 §5.3.1.",
   },
+  tooManyRevocations: {
+    status: 409,
+    title: "The namespace has as many revocations running as it may have",
+    explanation: "Wait until one has ended, or stop one: POST /v1/revocations/{id}/stop.",
+  },
   headersTooLarge: {
     status: 431,
     title: "The header section is too large",

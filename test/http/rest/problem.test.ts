@@ -22,6 +22,7 @@ const promised: Readonly<Record<string, readonly [number, string?]>> = {
   lifetimeOutOfRange: [422],
   lintRefused: [422],
   badRevocationReason: [422],
+  tooManyRevocations: [409],
   headersTooLarge: [431],
   refusedToStart: [500],
   internal: [500],
