@@ -191,7 +191,7 @@ export async function findCertificates(
 
 /**
  * Whether an attempt is open whose certificate may fit, as far as its row can tell: one opened before `before`, or in the place of an earlier
- * one. Key and names stand in its bytes alone: any may have them.
+ * one. Key and names stand in its bytes alone, so that every attempt may have them.
  */
 export async function hasOpenAttempt(
   { sql }: Tx,

@@ -14,14 +14,14 @@ export type CertificateRows = {
 
 /**
  * Writes certificates by the thousand, each with its intent: rows as issuance writes them, under random serials, which stand in their bytes too;
- * for the rest those are of the certificate that was recorded last, signature and all. @returns their serials, lower-case hex.
+ * for the rest those are of the certificate that was recorded last and is not over, signature and all. @returns their serials, lower-case hex.
  */
 export async function writeCertificateRows(sql: Sql, rows: CertificateRows): Promise<string[]> {
   const written = await sql<{ serial: string }[]>`
     with model as (
       select i.*, c.profile, c.certificate, c.spki_sha256, c.not_before, c.not_after, c.recorded_at
       from certificate c join issuance i using (authority, serial)
-      where c.certificate is not null and c.authority in (select slug from authority where kind = 'issuing')
+      where c.certificate is not null and c.not_after > now() and c.authority in (select slug from authority where kind = 'issuing')
       order by c.recorded_at desc limit 1
     ), drawn as (
       select model.*, set_byte(decode(replace(gen_random_uuid()::text, '-', ''), 'hex'), 0, 64) as new_serial,
