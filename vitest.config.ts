@@ -10,7 +10,7 @@ const withoutService = [
 ];
 
 /** Tests that kill, cut and take away, each with services of its own: they wait for starts, time-outs and leases. `npm run test:faults`. */
-const withFaults = ["test/crash/**/*.test.ts", "test/faults/**/*.test.ts"];
+const withFaults = ["test/crash/**/*.test.ts", "test/faults/**/*.test.ts", "test/hsm/trouble.test.ts", "test/custody/generate.test.ts"];
 
 export default defineConfig({
   test: {

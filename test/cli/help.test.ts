@@ -32,6 +32,7 @@ test("the commands are those that others script against", () => {
     "resume",
     "revocation create",
     "revocation show",
+    "revocation stop",
     "serve",
     "token create",
     "token list",

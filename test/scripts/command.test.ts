@@ -66,7 +66,7 @@ test("an unknown mode is one sentence", async () => {
   const ended = await runScript(ready(), "bootstrap.mjs", ["deploy"], plainEnvironment());
   expect(ended).toMatchObject({
     code: 1,
-    stderr: "chancery: there is no mode deploy: it is one of serve, cli, test, soak, check, conformance, bench\n",
+    stderr: "chancery: there is no mode deploy: it is one of serve, cli, test, faults, soak, check, conformance, bench\n",
   });
 });
 
