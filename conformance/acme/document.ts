@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Outcome } from "../matrix.ts";
 import { checkout } from "../service.ts";
 import { abilities, cachedClients, fixedClients, passes } from "./ability.ts";
+import { cellsOf, lineOf } from "../table-row.ts";
 
 /** What a run saw: of each client its version, and how everything that it tried ended. */
 export type Seen = { readonly versions: Readonly<Record<string, string>>; readonly outcomes: readonly Outcome[] };
@@ -61,17 +62,6 @@ function tableOf(lines: readonly string[]): [number, number] {
   const first = lines.findIndex((text, index) => text.startsWith("|") && index > lines.indexOf(heading));
   const length = lines.slice(first).findIndex((text) => !text.startsWith("|"));
   return [first, first + length];
-}
-
-function cellsOf(text: string): string[] {
-  return text
-    .split("|")
-    .slice(1, -1)
-    .map((cell) => cell.trim());
-}
-
-function lineOf(texts: readonly string[]): string {
-  return `| ${texts.join(" | ")} |`;
 }
 
 /** Run after `npm run conformance`: writes what that run saw into the document. */

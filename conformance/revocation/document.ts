@@ -4,6 +4,7 @@ import type { Outcome } from "../matrix.ts";
 import { checkout } from "../service.ts";
 import { cannot, differences, expectation } from "./expectation.ts";
 import { methods, tools, type Method, type ToolName } from "./method.ts";
+import { cellsOf, lineOf } from "../table-row.ts";
 
 /** What a run saw: of each tool its version, and how everything that it was asked ended. */
 export type Seen = { readonly versions: Readonly<Record<string, string>>; readonly outcomes: readonly Outcome[] };
@@ -115,17 +116,6 @@ function isMethod(text: string): boolean {
 /** The number in what a program says of its version. */
 function plainVersion(text: string): string {
   return /\d+(?:\.\d+)+[^\s,"]*/.exec(text)?.[0] ?? text;
-}
-
-function cellsOf(line: string): string[] {
-  return line
-    .split("|")
-    .slice(1, -1)
-    .map((cell) => cell.trim());
-}
-
-function lineOf(texts: readonly string[]): string {
-  return `| ${texts.join(" | ")} |`;
 }
 
 /** Run after `npm run conformance -- revocation`: writes what that run saw into the document. */
