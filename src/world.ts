@@ -153,7 +153,7 @@ async function openStore(config: Config, events: Events, stack: AsyncDisposableS
   return stack.use(await openDatabase({ url, poolSize: config.databasePool, production: config.env === "production" }, { events }));
 }
 
-const systemClock: Clock = { now: () => new Date() };
+const systemClock: Clock = { now: () => new Date(), elapsedMs: () => performance.now() };
 /** The operating system's generator, asked for a page at a time: a certificate takes five small draws. */
 function systemRandom(): Random {
   const page = new Uint8Array(4096);

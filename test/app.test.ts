@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { build } from "../src/app.ts";
 import type { Events } from "../src/ports/events.ts";
 import { freshGround, type Ground, opensslRequest, startService, type TestService } from "./support/service.ts";
+import { clockOf } from "./support/clock.ts";
 
 /** Serial and names of the certificate that the TLS listener shows. */
 function shown({ service }: TestService): Promise<{ serial: string; names: string }> {
@@ -29,7 +30,7 @@ describe("the service's own certificate", () => {
   const events = ({ measure }: Events): Events => ({ tell: (_level, event, fields = {}) => void told.set(event, fields), measure });
   beforeAll(async () => {
     ground = await freshGround({ CHANCERY_BASE_URL: "https://ca.example.org" });
-    const clock = { now: () => new Date(Date.now() + offsetSeconds * 1000) };
+    const clock = clockOf(() => new Date(Date.now() + offsetSeconds * 1000));
     chancery = await startService({ clock, events }, ground);
   });
   afterAll(async () => {

@@ -5,4 +5,6 @@
 export type Clock = {
   /** The current time, with milliseconds. */
   now(): Date;
+  /** Milliseconds from a moment of this process's own, which nobody can set and which never go back. They may stand while the machine sleeps. */
+  elapsedMs(): number;
 };

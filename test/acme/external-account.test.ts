@@ -10,6 +10,7 @@ import {
 import { newOrder } from "../../src/acme/new-order.ts";
 import { signed, type SigningKey, signingKey } from "../support/acme-client.ts";
 import { type AccountWorld, accountWorld, administrator, asked, audited, json, newAccountUrl } from "./account-world.ts";
+import { clockOf } from "../support/clock.ts";
 
 let world: AccountWorld;
 beforeAll(async () => {
@@ -148,7 +149,7 @@ describe("external account binding (RFC 8555 §7.3.4)", () => {
       [1, false],
     ] as const) {
       const key = signingKey();
-      const acme = { ...world.acme, clock: { now: () => new Date(expiresAt.getTime() + seconds * 1000) } };
+      const acme = { ...world.acme, clock: clockOf(() => new Date(expiresAt.getTime() + seconds * 1000)) };
       const outcome = bind(key, binding(made, key), "bound", acme);
       if (good) expect((await outcome).created).toBe(true);
       else await expect(outcome).rejects.toEqual(fault("unauthorized", refusedBinding));

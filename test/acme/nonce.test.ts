@@ -4,7 +4,7 @@ import { type Nonces, openNonces } from "../../src/acme/nonce.ts";
 import { type Database, openDatabase } from "../../src/database/connect.ts";
 import { gather } from "../../src/database/gather.ts";
 import type { Clock } from "../../src/ports/clock.ts";
-import { type FixedClock, fixedClock } from "../support/clock.ts";
+import { clockOf, type FixedClock, fixedClock } from "../support/clock.ts";
 import { freshDatabase, type FreshDatabase } from "../support/database.ts";
 import { recordedEvents } from "../support/events.ts";
 import { seeded } from "../support/random.ts";
@@ -53,7 +53,12 @@ async function pair({ aheadSeconds = 0, time = "2026-03-01T12:30:00Z" } = {}): P
   const fresh = stack.use(await freshDatabase());
   const clock = fixedClock(time);
   const a = stack.use(await instance(fresh, clock));
-  const b = stack.use(await instance(fresh, { now: () => new Date(clock.now().getTime() + aheadSeconds * 1000) }));
+  const b = stack.use(
+    await instance(
+      fresh,
+      clockOf(() => new Date(clock.now().getTime() + aheadSeconds * 1000)),
+    ),
+  );
   const held = stack.move();
   return { fresh, clock, a, b, [Symbol.asyncDispose]: () => held.disposeAsync() };
 }

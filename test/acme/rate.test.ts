@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Limited, takeOne } from "../../src/acme/rate.ts";
 import { forgetBuckets } from "../../src/acme/rate-store.ts";
 import { type Database, openDatabase } from "../../src/database/connect.ts";
+import type { Clock } from "../../src/ports/clock.ts";
 import { fixedClock } from "../support/clock.ts";
 import { openTestDatabase, type TestDatabase } from "../support/database.ts";
 import { recordedEvents } from "../support/events.ts";
@@ -22,7 +23,7 @@ const someone = (): Limited => ({ what: "newOrder", account: `account-${(account
 const limit = { count: 10, seconds: 3_600 };
 
 /** How many of `tries` at once over two instances are taken. */
-async function taken(limited: Limited, clock: { readonly now: () => Date }, tries: number): Promise<number> {
+async function taken(limited: Limited, clock: Clock, tries: number): Promise<number> {
   const outcomes = await Promise.allSettled(
     Array.from({ length: tries }, (_, index) => takeOne({ database: index % 2 ? first : second, clock }, limited, limit)),
   );

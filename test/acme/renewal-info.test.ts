@@ -8,6 +8,7 @@ import { revokeCertificate } from "../../src/acme/revoke-certificate.ts";
 import type { StoredCertificate } from "../../src/ca/certificates.ts";
 import { type Renewable, renewalWindow } from "../../src/ca/renewal-window.ts";
 import { type AccountWorld, accountWorld, certified, json, registered } from "./account-world.ts";
+import { clockOf } from "../support/clock.ts";
 
 const fault = (code: string, detail: unknown = expect.anything()) => expect.objectContaining({ name: "Fault", code, detail });
 
@@ -240,7 +241,7 @@ describe("replaces (AI-4, AI-5, XA-4, RFC 9773 §5)", () => {
       [0, true],
       [86_400 * 20, true],
     ] as const) {
-      const acme = { ...world.acme, clock: { now: () => new Date(window.start.getTime() + seconds * 1000) } };
+      const acme = { ...world.acme, clock: clockOf(() => new Date(window.start.getTime() + seconds * 1000)) };
       expect(await judgeReplacement(acme, account, shared, certId(certificate))).toEqual({
         certificate: {
           authority: certificate.authority,

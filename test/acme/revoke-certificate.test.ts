@@ -26,6 +26,7 @@ import {
   provenOrder,
   registered,
 } from "./account-world.ts";
+import { clockOf } from "../support/clock.ts";
 
 let world: AccountWorld;
 let account: Account;
@@ -133,7 +134,7 @@ describe("revokeCert (RFC 8555 §7.6)", () => {
     const { account: mine, key } = await registered(acme, directories.open);
     const certificate = await certified(acme, directories.open, mine, [name]);
     const { account: other } = await registered(acme, directories.open);
-    const late = { ...acme, clock: { now: () => new Date(acme.clock.now().getTime() + 31 * 86_400_000) } };
+    const late = { ...acme, clock: clockOf(() => new Date(acme.clock.now().getTime() + 31 * 86_400_000)) };
     await provenOrder(acme, directories.open, other, [name]);
     await expect(revoke({ account: other }, certificate, 0, late)).rejects.toEqual(fault("unauthorized"));
     for (const by of [
@@ -200,7 +201,7 @@ describe("revokeCert (RFC 8555 §7.6)", () => {
 
   test("of one that has expired is unauthorized; on its last second it is not (AR-13)", async () => {
     const certificate = await issued();
-    const at = (seconds: number) => ({ ...world.acme, clock: { now: () => new Date(certificate.notAfter.getTime() + seconds * 1000) } });
+    const at = (seconds: number) => ({ ...world.acme, clock: clockOf(() => new Date(certificate.notAfter.getTime() + seconds * 1000)) });
     await expect(revoke({ account }, certificate, 0, at(1))).rejects.toEqual(fault("unauthorized"));
     await revoke({ account }, certificate, 0, at(0));
     expect(await now(certificate)).toBe("revoked");

@@ -7,6 +7,7 @@ import { parseCertificate } from "../../src/pki/certificate.ts";
 import { renewRootCrl } from "../../src/root-crl.ts";
 import { type CrlGround, crlGround, issueLeaf, opensslCrl, opensslVerdict, revokeLeaf, standing } from "../support/crl-world.ts";
 import { brokenInvariants } from "../support/invariants.ts";
+import { clockOf } from "../support/clock.ts";
 
 let crls: CrlGround;
 let files: { root: string; chain: string };
@@ -250,7 +251,7 @@ describe("time", () => {
   });
 
   test("no second CRL bears the same second: the job waits for the next", async () => {
-    const clock = { now: () => new Date(Math.floor(crls.clock.now().getTime() / 1000) * 1000 + 2_000) };
+    const clock = clockOf(() => new Date(Math.floor(crls.clock.now().getTime() / 1000) * 1000 + 2_000));
     const at = clock.now();
     const ca = { ...crls.ca, timekeeper: { ...crls.ca.timekeeper, signingTime: () => at } };
     expect(await publishCrl(ca, "issuing-1")).toMatchObject({ thisUpdate: at });

@@ -8,6 +8,7 @@ import { recordedEvents } from "../support/events.ts";
 import { seeded } from "../support/random.ts";
 import { freshGround, type Ground } from "../support/service.ts";
 import { chanceryProcess, freePorts } from "./command-line.ts";
+import { clockOf } from "../support/clock.ts";
 
 const dayMs = 86_400_000;
 const system: Principal = { id: "system", namespace: "/", role: "admin" };
@@ -27,7 +28,7 @@ afterAll(() => ground[Symbol.asyncDispose]());
 /** A token of 40 days' life that ends in so many days from now. */
 async function tokenEndingIn(days: number, { revoked = false } = {}): Promise<string> {
   const expiresAt = new Date(Date.now() + days * dayMs + 60_000);
-  const clock = { now: () => new Date(expiresAt.getTime() - 40 * dayMs) };
+  const clock = clockOf(() => new Date(expiresAt.getTime() - 40 * dayMs));
   await using database = await openDatabase({ url: ground.databaseUrl }, { events: recordedEvents() });
   const access = openAccess({ database, clock, random, node: "n" });
   const { id, token } = await access.createToken(system, { role: "admin", namespace: "/", expiresAt });

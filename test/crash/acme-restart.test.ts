@@ -9,6 +9,7 @@ import { ask as request, type Door, politeClient, type Seen } from "../support/p
 import { rounds } from "../support/rounds.ts";
 import { administer } from "../support/server.ts";
 import { startService, type TestService } from "../support/service.ts";
+import { clockOf } from "../support/clock.ts";
 
 const clients = 8;
 
@@ -112,7 +113,7 @@ describe("one of two instances goes and comes back under running orders", () => 
       // What its leases and the time that others leave it would be waited for is over at once.
       await ask((sql) => sql`update acme_challenge set lease_until = now() where status = 'processing'`);
       const { ca } = standing.service;
-      await settle({ ...ca, clock: { now: () => new Date(ca.clock.now().getTime() + 60_000) } });
+      await settle({ ...ca, clock: clockOf(() => new Date(ca.clock.now().getTime() + 60_000)) });
       await startOther();
     }
     await crowd.issued(clients);

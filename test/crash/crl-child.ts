@@ -5,6 +5,7 @@ import { publishCrl } from "../../src/ca/publish-crl.ts";
 import { openDatabase } from "../../src/database/connect.ts";
 import { openToken } from "../../src/world.ts";
 import { failpoints } from "../support/failpoints.ts";
+import { clockOf } from "../support/clock.ts";
 
 /** Publishes a CRL, and ends by SIGKILL at the point that its argument names. */
 const point = process.argv[2];
@@ -18,7 +19,7 @@ await using token = await openToken({ config, events }, "issuing");
 const world = {
   database: points.database(store),
   hsm: points.hsm(token),
-  clock: { now: () => new Date(Date.now() + Number(process.argv[3]) * 1000) },
+  clock: clockOf(() => new Date(Date.now() + Number(process.argv[3]) * 1000)),
   random: { bytes: (length: number) => crypto.getRandomValues(new Uint8Array(length)) },
   events,
   node: "child",

@@ -8,6 +8,7 @@ import { recordedEvents } from "../support/events.ts";
 import type { RecordedEvents } from "../support/events.ts";
 import type { FreshToken } from "../support/token.ts";
 import { optionNames } from "../hsm/signing-token.ts";
+import { clockOf } from "../support/clock.ts";
 
 /** A database and a token together, with real randomness, since several worlds may share both. */
 export type CustodyWorld = AsyncDisposable & { readonly custody: Custody; readonly events: RecordedEvents };
@@ -31,7 +32,7 @@ export async function openCustody({ url, token }: Place, administration = true):
     database,
     hsm,
     events,
-    clock: { now: () => new Date("2026-11-24T08:00:00Z") },
+    clock: clockOf(() => new Date("2026-11-24T08:00:00Z")),
     random: { bytes: (length) => Uint8Array.from(randomBytes(length)) },
     node: "test",
   };

@@ -20,6 +20,7 @@ import {
 } from "../support/service.ts";
 import { shimAvailable, shimmed, type Shim } from "../support/shim.ts";
 import { modulePath } from "../support/token.ts";
+import { clockOf } from "../support/clock.ts";
 
 const server = async (csr: string, { ask }: TestService) => await ask("/v1/certificates", { body: { csr, profile: "server" } });
 const refusal = async (start: Promise<AsyncDisposable>): Promise<string> => {
@@ -292,7 +293,7 @@ describe("dangerous states", () => {
   let csr: string;
   beforeAll(async () => {
     chancery = await startService({
-      clock: { now: () => new Date(Date.now() + offsetSeconds * 1000) },
+      clock: clockOf(() => new Date(Date.now() + offsetSeconds * 1000)),
       random: { bytes: (length) => (length === 16 && stuck ? new Uint8Array(stuck) : crypto.getRandomValues(new Uint8Array(length))) },
     });
     csr = (await opensslRequest("dangerous.example.org")).csr;

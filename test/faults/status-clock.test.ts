@@ -2,6 +2,7 @@ import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { Fault } from "../../src/fault.ts";
 import { exchange } from "../http/exchange.ts";
 import { movedClock } from "../support/clock.ts";
 import { type RecordedEvents, recordedEvents } from "../support/events.ts";
@@ -30,6 +31,8 @@ let witness: StatusWitness;
 const clock = movedClock();
 /** Seconds that the clock of the database's server is ahead; the service's own is ahead by what it was moved. */
 let serverAhead = 0;
+/** Whether the clocks can be compared. */
+let comparable = true;
 
 beforeAll(async () => {
   ground = await standingGround();
@@ -40,7 +43,10 @@ beforeAll(async () => {
       events: () => events,
       database: (database) => ({
         ...database,
-        clockSkewSeconds: async () => clock.aheadSeconds - serverAhead,
+        clockSkewSeconds: async () => {
+          if (!comparable) throw new Fault("databaseUnavailable", "the clocks are not compared now");
+          return clock.aheadSeconds + clock.setSeconds - serverAhead;
+        },
         [Symbol.asyncDispose]: () => database[Symbol.asyncDispose](),
       }),
     },
@@ -141,6 +147,24 @@ describe("the clock of this instance alone jumps", () => {
     }
     await run("crl directory");
     expect((await crl()).number).toBe(old.number);
+  });
+
+  test("forwards since the clocks were compared: nothing is signed with a time ahead, by OCSP or in a certificate, and set right it goes on at once (XV-8)", async () => {
+    const serial = await issuedSerial(chancery.service);
+    const told = refusals();
+    comparable = false;
+    clock.setSeconds += hour;
+    try {
+      expect((await answered(serial)).error).toBe(tryLater);
+      await expect(issuedSerial(chancery.service)).rejects.toMatchObject({ code: "busy" });
+      expect(refusals()).toBeGreaterThan(told);
+    } finally {
+      clock.setSeconds -= hour;
+      comparable = true;
+    }
+    const answer = await answered(serial);
+    expect([answer.error, answer.thisUpdate <= clock.now()]).toEqual([0, true]);
+    await issuedSerial(chancery.service);
   });
 
   test("forwards: nothing is signed; what is kept is given until its nextUpdate and not beyond; the alarm is raised (XV-8, XO-22)", async () => {

@@ -3,10 +3,11 @@ import { openEvents } from "../../src/observe/events.ts";
 import { openLog } from "../../src/observe/log.ts";
 import { openMetrics } from "../../src/observe/metrics.ts";
 import type { MetricName } from "../../src/ports/events.ts";
+import { clockOf } from "../support/clock.ts";
 
 function observed(sink: (line: string) => void = () => undefined) {
   const metrics = openMetrics();
-  const clock = { now: () => new Date("2026-11-01T12:00:00Z") };
+  const clock = clockOf(() => new Date("2026-11-01T12:00:00Z"));
   return { metrics, events: openEvents({ log: openLog({ level: "info", clock, sink }), metrics }) };
 }
 

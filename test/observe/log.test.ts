@@ -2,11 +2,12 @@ import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Fault } from "../../src/fault.ts";
 import { type LogLevel, openLog } from "../../src/observe/log.ts";
+import { clockOf } from "../support/clock.ts";
 
 /** The lines that one write gives, as they would reach standard error. */
 function written(fields: Readonly<Record<string, unknown>>, level: LogLevel = "info", atLeast: LogLevel = "debug"): string[] {
   const lines: string[] = [];
-  const clock = { now: () => new Date("2026-11-01T12:00:00.123Z") };
+  const clock = clockOf(() => new Date("2026-11-01T12:00:00.123Z"));
   openLog({ level: atLeast, clock, sink: (line) => lines.push(line) }).write(level, "request.failed", fields);
   return lines;
 }

@@ -8,6 +8,7 @@ import { issuedSerial, opensslOcspRequest, opensslOcspVerdict, revokeSerial } fr
 import { listenForOcsp, ocspDoors } from "../../support/ocsp-doors.ts";
 import { startService, type TestService } from "../../support/service.ts";
 import { exchange, exchangeBytes, type Sent } from "../exchange.ts";
+import { clockOf } from "../../support/clock.ts";
 
 let service: TestService;
 let issuer: string;
@@ -179,7 +180,7 @@ describe("headers let caches keep an answer no longer than it is good (RFC 9919 
     const doors = ocspDoors(service.service);
     // The same answers under a clock that stands.
     let now = half;
-    await using listener = await listenForOcsp({ ...doors, clock: { now: () => new Date(now) } });
+    await using listener = await listenForOcsp({ ...doors, clock: clockOf(() => new Date(now)) });
     const at = async (milliseconds: number) => {
       now = half + milliseconds;
       return String((await exchange(listener, { path })).headers["cache-control"]).split(",")[0];
