@@ -1,7 +1,7 @@
 import { type IncomingMessage, type OutgoingHttpHeaders, type ServerResponse, STATUS_CODES } from "node:http";
 import { pipeline } from "node:stream/promises";
 import { latin1 } from "../pki/der-field.ts";
-import { type LongBody, type LongBodyLimits, longBodyLimits, type LongBodyPlaces, longBodyPlaces } from "./long-body.ts";
+import { type LongBody, type LongBodyLimits, longBodyLimits, type LongBodyPlaces, longBodyPlaces, pacedBody } from "./long-body.ts";
 import { normalise } from "./normalise.ts";
 import type { Handler, Refusal } from "./server.ts";
 
@@ -29,7 +29,7 @@ export function plainHandler(answer: Answer, limits: LongBodyLimits = longBodyLi
       const wrong = normalise(incoming);
       if (wrong) write(incoming, outgoing, text(wrong.code === "malformed" ? 400 : 501, `${wrong.detail}.`, { connection: "close" }));
       else if (incoming.url === "*") write(incoming, outgoing, { status: 204, headers: { allow }, body: "" });
-      else void respond(incoming, outgoing, { answer, places });
+      else void respond(incoming, outgoing, { answer, places, limits });
     },
     refuse: (refusal) =>
       `HTTP/1.1 ${refusedStatus[refusal]} ${STATUS_CODES[refusedStatus[refusal]]}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`,
@@ -38,7 +38,7 @@ export function plainHandler(answer: Answer, limits: LongBodyLimits = longBodyLi
 
 type Answer = (incoming: IncomingMessage) => PlainAnswer | Promise<PlainAnswer>;
 
-type Answering = { readonly answer: Answer; readonly places: LongBodyPlaces };
+type Answering = { readonly answer: Answer; readonly places: LongBodyPlaces; readonly limits: LongBodyLimits };
 
 const refusedStatus: Readonly<Record<Refusal, number>> = { malformed: 400, headersTooLarge: 431, requestTimeout: 408 };
 
@@ -51,18 +51,18 @@ async function respond(incoming: IncomingMessage, outgoing: ServerResponse, answ
     written = text(500, "Something went wrong inside the service.");
   }
   if (isBodiless(incoming, written) || !isLong(written.body)) write(incoming, outgoing, written);
-  else if (outgoing.socket) writeLong(incoming, outgoing, { written, body: written.body, places: answering.places });
+  else if (outgoing.socket) void writeLong(incoming, outgoing, { ...answering, written, body: written.body });
   // Node gives all requests of a pipeline to the handler at once, and keeps what is written for those whose turn has not come in memory. What
   // is answered then may be another: the file of this one is not held open so long. If the connection ends before, it is never its turn.
   // The event comes before the end of the answer ahead, which has its place until then, is told to all: hence the next round.
   else outgoing.once("socket", () => setImmediate(() => void respond(incoming, outgoing, answering)));
 }
 
-function writeLong(
+async function writeLong(
   incoming: IncomingMessage,
   outgoing: ServerResponse,
-  { written, body, places }: { readonly written: PlainAnswer; readonly body: LongBody; readonly places: LongBodyPlaces },
-): void {
+  { written, body, places, limits }: Answering & { readonly written: PlainAnswer; readonly body: LongBody },
+): Promise<void> {
   const free = places.take(outgoing.socket?.remoteAddress ?? "");
   if (!free) {
     const line = "Too many long answers are under way; Retry-After says when to ask again.";
@@ -70,10 +70,15 @@ function writeLong(
     return;
   }
   writeHead(outgoing, written);
-  pipeline(body.parts(), outgoing)
-    .catch(() => outgoing.destroy())
-    .finally(free);
   incoming.resume();
+  using paced = pacedBody(body.parts(), limits);
+  try {
+    await pipeline(paced.parts, outgoing, { signal: paced.signal });
+  } catch {
+    outgoing.destroy();
+  } finally {
+    free();
+  }
 }
 
 const retryAfterSeconds = 10;

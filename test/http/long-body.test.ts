@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { beforeEach, describe, expect, test } from "vitest";
+import { deadlineAfter, longBodyLimits, type LongBodyLimits } from "../../src/http/long-body.ts";
 import { type PlainAnswer, plainHandler } from "../../src/http/plain.ts";
 import { listen } from "../../src/http/server.ts";
 import { exchange, exchangeBytes } from "./exchange.ts";
@@ -11,7 +12,7 @@ const part = new Uint8Array(64 * 1024);
 const manyParts = 2_048;
 
 /** A listener whose answers are long, and the count of what was asked of it, begun and ended. */
-async function longAnswers(partsOfEach: number, limits: { maxBodies: number; maxBodiesPerAddress: number }) {
+async function longAnswers(partsOfEach: number, limits: Partial<LongBodyLimits>) {
   const count = { asked: 0, begun: 0, ended: 0 };
   const parts = async function* () {
     count.begun += 1;
@@ -21,12 +22,21 @@ async function longAnswers(partsOfEach: number, limits: { maxBodies: number; max
       count.ended += 1;
     }
   };
-  const handler = plainHandler((): PlainAnswer => {
-    count.asked += 1;
-    return { status: 200, headers: {}, body: { octets: partsOfEach * part.length, parts } };
-  }, limits);
+  const handler = plainHandler(
+    (): PlainAnswer => {
+      count.asked += 1;
+      return { status: 200, headers: {}, body: { octets: partsOfEach * part.length, parts } };
+    },
+    { ...longBodyLimits, ...limits },
+  );
   const listener = await listen({ host: "127.0.0.1", port: 0, option: "test" }, handler);
   return { count, listener };
+}
+
+/** Reads a thousand octets a few times a second, for as long as it is let: no pause of the connection ever is a long one. */
+function trickle(socket: Socket): void {
+  const timer = setInterval(() => socket.read(1_000), 50);
+  socket.on("close", () => clearInterval(timer));
 }
 
 const request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -109,5 +119,61 @@ describe("long answers under way are bounded: beyond it is 503 with Retry-After"
     await expect.poll(async () => firstStatus(await sender(listener.port, 1))).toBe(200);
     sockets.forEach((socket) => socket.destroy());
     await expect.poll(() => count.ended).toBe(count.begun);
+  });
+});
+
+describe("a client that takes a long answer too slowly is given up: no place is held for ever", () => {
+  const hurried = { leastOctetsPerSecond: 1024 * 1024, patienceMs: 300 };
+
+  test.for([
+    { name: "one that reads nothing", read: () => {} },
+    { name: "one that trickles, and is never still for long", read: trickle },
+  ])("$name", async ({ read }) => {
+    const { count, listener } = await longAnswers(manyParts, { maxBodies: 2, maxBodiesPerAddress: 2, ...hurried });
+    await using _ = listener;
+    for (const socket of [await sender(listener.port, 1), await sender(listener.port, 1)]) read(socket);
+    await expect.poll(() => count.begun).toBe(2);
+    await expect.poll(() => count.ended).toBe(2);
+    expect(await firstStatus(await sender(listener.port, 1))).toBe(200);
+  });
+
+  test("under the service's own bounds one that takes it as it comes has it whole", async () => {
+    const { count, listener } = await longAnswers(100, {});
+    await using _ = listener;
+    expect((await exchange(listener, { path: "/" })).body.length).toBe(100 * part.length);
+    expect(count).toEqual({ asked: 1, begun: 1, ended: 1 });
+  });
+
+  test.for([
+    { name: "nothing", takes: [], until: 60_000 },
+    {
+      name: "at the rate",
+      takes: [
+        [10_000, 160_000],
+        [20_000, 160_000],
+      ],
+      until: 80_000,
+    },
+    {
+      name: "at half of the rate",
+      takes: [
+        [20_000, 160_000],
+        [40_000, 160_000],
+      ],
+      until: 80_000,
+    },
+    { name: "much at once, which counts for no longer than a pause may be", takes: [[1_000, 50_000_000]], until: 61_000 },
+    {
+      name: "much, then little",
+      takes: [
+        [1_000, 50_000_000],
+        [31_000, 16_000],
+      ],
+      until: 62_000,
+    },
+  ] as const)("one is waited for until it is a minute behind 16,000 octets a second: $name", ({ takes, until }) => {
+    const pace = { leastOctetsPerSecond: 16_000, patienceMs: 60_000 };
+    const deadline = takes.reduce((before, [now, octets]) => deadlineAfter(before, { octets, now }, pace), pace.patienceMs);
+    expect(deadline).toBe(until);
   });
 });
