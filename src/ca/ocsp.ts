@@ -47,7 +47,7 @@ export async function openOcsp(ca: Ca, budgets: Budgets): Promise<Ocsp> {
     ca,
     responders: await readResponders(ca),
     cache,
-    feed: await openStatusFeed(database, cache),
+    feed: await openStatusFeed(ca, cache),
     readStatus: gather<SerialOf, CertStatus>({ maximum: 256, ask: (serials) => database.read((sql) => readStatuses(sql, serials)) }),
     takeSignature: openBudget(budgets.alone, clock),
     takeShared: openBudget(budgets.shared, clock),

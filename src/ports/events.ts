@@ -41,6 +41,8 @@ export type EventName =
   | "hsm.breaker.closed"
   | "hsm.sessions.reduced"
   | "hsm.pin.refused"
+  | "status.feed.stale"
+  | "status.feed.fresh"
   | "responder.renewed"
   | "responder.compromised"
   | "key.generated"

@@ -90,6 +90,45 @@ describe("while something is away (XO-22)", () => {
   });
 });
 
+describe("an instance that learns of no revocations (XO-21)", () => {
+  const told = () => instance.events.told.filter(({ event }) => event.startsWith("status.feed")).map(({ level, event }) => [level, event]);
+  const failed = async () => await expect(instance.ocsp.feed.poll()).rejects.toBe(databaseAway);
+
+  test("tells so once, after a minute, and once more when it is caught up again; what was revoked meanwhile is not called good from then on", async () => {
+    const serial = await ground.issued();
+    const request = await ground.request(serial);
+    const good = await instance.answer(request);
+    for (const outage of [1, 2]) {
+      const before = told().length;
+      await instance.ocsp.feed.poll();
+      instance.away.database = databaseAway;
+      later(60);
+      await failed();
+      expect(told()).toHaveLength(before);
+      later(0.001);
+      await failed();
+      later(120);
+      await failed();
+      expect(told().slice(before)).toEqual([["error", "status.feed.stale"]]);
+      if (outage === 1) {
+        await ground.revoke(serial);
+        expect(await instance.answer(request)).toEqual(good);
+      }
+      instance.away.database = undefined;
+      await instance.ocsp.feed.poll();
+      await instance.ocsp.feed.poll();
+      expect(told().slice(before + 1)).toEqual([["info", "status.feed.fresh"]]);
+      expect((await ground.verdict(await instance.answer(request), serial)).statuses).toEqual(["revoked"]);
+    }
+  });
+
+  test("tells nothing where it only did not look for long, as after a sleep of the machine", async () => {
+    later(3 * hour);
+    await instance.ocsp.feed.poll();
+    expect(told()).toEqual([]);
+  });
+});
+
 describe("the times of answers", () => {
   test("an answer is renewed at twelve hours (XO-11)", async () => {
     const serial = await ground.issued();
