@@ -90,26 +90,27 @@ describe("while something is away (XO-22)", () => {
   });
 });
 
-describe("an instance that learns of no revocations (XO-21)", () => {
-  const told = () => instance.events.told.filter(({ event }) => event.startsWith("status.feed")).map(({ level, event }) => [level, event]);
-  const failed = async () => await expect(instance.ocsp.feed.poll()).rejects.toBe(databaseAway);
+const toldOfFeed = () =>
+  instance.events.told.filter(({ event }) => event.startsWith("status.feed")).map(({ level, event }) => [level, event]);
+const pollFails = async () => await expect(instance.ocsp.feed.poll()).rejects.toBe(databaseAway);
 
+describe("an instance that learns of no revocations (XO-21)", () => {
   test("tells so once, after a minute, and once more when it is caught up again; what was revoked meanwhile is not called good from then on", async () => {
     const serial = await ground.issued();
     const request = await ground.request(serial);
     const good = await instance.answer(request);
     for (const outage of [1, 2]) {
-      const before = told().length;
+      const before = toldOfFeed().length;
       await instance.ocsp.feed.poll();
       instance.away.database = databaseAway;
       later(60);
-      await failed();
-      expect(told()).toHaveLength(before);
+      await pollFails();
+      expect(toldOfFeed()).toHaveLength(before);
       later(0.001);
-      await failed();
+      await pollFails();
       later(120);
-      await failed();
-      expect(told().slice(before)).toEqual([["error", "status.feed.stale"]]);
+      await pollFails();
+      expect(toldOfFeed().slice(before)).toEqual([["error", "status.feed.stale"]]);
       if (outage === 1) {
         await ground.revoke(serial);
         expect(await instance.answer(request)).toEqual(good);
@@ -117,7 +118,7 @@ describe("an instance that learns of no revocations (XO-21)", () => {
       instance.away.database = undefined;
       await instance.ocsp.feed.poll();
       await instance.ocsp.feed.poll();
-      expect(told().slice(before + 1)).toEqual([["info", "status.feed.fresh"]]);
+      expect(toldOfFeed().slice(before + 1)).toEqual([["info", "status.feed.fresh"]]);
       expect((await ground.verdict(await instance.answer(request), serial)).statuses).toEqual(["revoked"]);
     }
   });
@@ -125,7 +126,7 @@ describe("an instance that learns of no revocations (XO-21)", () => {
   test("tells nothing where it only did not look for long, as after a sleep of the machine", async () => {
     later(3 * hour);
     await instance.ocsp.feed.poll();
-    expect(told()).toEqual([]);
+    expect(toldOfFeed()).toEqual([]);
   });
 });
 
