@@ -3,7 +3,7 @@ import type { Sql } from "../database/connection.ts";
 import { applySettings, type CopiedRows, copiedSeconds, copyOut } from "../database/copy-out.ts";
 import { type CrlEntries, entryOctets } from "../pki/crl-entry.ts";
 import type { CrlSlot } from "./crl-slot.ts";
-import { isNewToSlot } from "./crl-store.ts";
+import { isNewTo } from "./crl-store.ts";
 
 /** What a CRL is made from: one state of the database. */
 export type CrlSnapshot = {
@@ -24,16 +24,18 @@ export async function openCrlSnapshot({ sql }: Tx, slot: CrlSlot, thisUpdate: Da
   await sql.unsafe("set local enable_seqscan = on");
   const [taken] = await sql<{ snapshot: string }[]>`select pg_current_snapshot()::text as snapshot`;
   await applySettings({ sql }, settingsOf(slot, thisUpdate));
-  const kinds = await sql.unsafe<{ serialOctets: number; late: boolean; plain: boolean; count: string }[]>(`
-    select octet_length(r.serial) + (get_byte(r.serial, 0) >> 7) as "serialOctets", ${revocationDate} >= '2050-01-01T00:00:00Z' as late,
-      r.reason = 0 as plain, count(*) as count
-    ${belonging(slot)} group by 1, 2, 3`);
-  let [entryCount, entriesOctets] = [0, 0];
-  for (const { serialOctets, late, plain, count } of kinds) {
-    entryCount += Number(count);
-    entriesOctets += Number(count) * entryOctets(serialOctets, late ? year2050 : year2000, plain ? 0 : 1);
-  }
-  return { snapshot: taken?.snapshot ?? "", entryCount, entriesOctets };
+  const [counted] = await sql.unsafe<{ entryCount: string; entriesOctets: string }[]>(`
+    select count(*) as "entryCount", coalesce(sum(
+      case when r.reason = 0 then ${entryOctets(0, year2000, 0)} else ${entryOctets(0, year2000, 1)} end
+      + octet_length(r.serial) + (get_byte(r.serial, 0) >> 7)
+      + case when ${revocationDate} < '2050-01-01T00:00:00Z' then 0 else ${entryOctets(0, year2050, 0) - entryOctets(0, year2000, 0)} end
+    ), 0) as "entriesOctets"
+    ${belonging(slot)}`);
+  return {
+    snapshot: taken?.snapshot ?? "",
+    entryCount: Number(counted?.entryCount),
+    entriesOctets: Number(counted?.entriesOctets),
+  };
 }
 
 const year2000 = new Date("2000-01-01T00:00:00Z");
@@ -65,13 +67,22 @@ function entriesOf({ rows, source, view, starts, ends }: CopiedRows): CrlEntries
  * its notAfter. One that the last did not show is on the next, whatever its notAfter is.
  */
 const belonging = ({ shard }: CrlSlot): string => `
-  from crl_slot s, revocation r
-  where s.path = current_setting('copy.path') and r.authority = current_setting('copy.authority')
-    ${shard === undefined ? "" : "and r.shard = current_setting('copy.shard')::smallint"}
-    and (s.publication is null or r.not_after >= s.this_update or (${isNewToSlot}))`;
+  from revocation r
+  where r.authority = ${setting("authority")} ${shard === undefined ? "" : `and r.shard = ${setting("shard", "smallint")}`}
+    and (${ofSlot("publication is null")} or r.not_after >= ${ofSlot("this_update")} or (${isNewTo(ofSlot("snapshot"))}))`;
 
 /** What another instance, whose clock is ahead, revoked is revoked at thisUpdate until then: the CRL neither waits nor speaks of the future. */
-const revocationDate = "least(r.revoked_at, current_setting('copy.this_update')::timestamptz)";
+const revocationDate = `least(r.revoked_at, ${setting("this_update", "timestamptz")})`;
+
+/** SQL: a setting, which is read once and not for every row. */
+function setting(name: string, type = "text"): string {
+  return `(select current_setting('copy.${name}')::${type})`;
+}
+
+/** SQL: what stands in the slot's row, read once. */
+function ofSlot(expression: string): string {
+  return `(select ${expression} from crl_slot where path = current_setting('copy.path'))`;
+}
 
 function settingsOf({ path, authority, shard }: CrlSlot, thisUpdate: Date): Readonly<Record<string, string>> {
   return { path, authority, this_update: thisUpdate.toISOString(), ...(shard !== undefined && { shard: String(shard) }) };

@@ -40,15 +40,15 @@ export async function listDueCrls(
       or pg_snapshot_xmax(s.snapshot) > pg_snapshot_xmax(pg_current_snapshot())
       or exists (
         select from revocation r
-        where r.transaction_id >= pg_snapshot_xmin(s.snapshot) and ${sql.unsafe(isNewToSlot)}
+        where r.transaction_id >= pg_snapshot_xmin(s.snapshot) and ${sql.unsafe(isNewTo("s.snapshot"))}
           and r.authority = s.authority and (s.shard is null or r.shard = s.shard)))
     order by s.publication is not null, s.path`;
   return rows.map(({ path }) => path);
 }
 
-/** SQL: whether the slot `s` does not show the revocation `r` yet. */
-export const isNewToSlot =
-  "not pg_visible_in_snapshot(r.transaction_id, s.snapshot) and r.transaction_id < pg_snapshot_xmax(pg_current_snapshot())";
+/** SQL: whether a slot whose snapshot this expression gives does not show the revocation `r` yet. */
+export const isNewTo = (snapshot: string): string =>
+  `not pg_visible_in_snapshot(r.transaction_id, ${snapshot}) and r.transaction_id < pg_snapshot_xmax(pg_current_snapshot())`;
 
 /** Unleased → leased by `publication`, under the next fence. Undefined when another holds the lease. Time is the server's. */
 export async function takeCrlLease(sql: Sql, path: string, publication: string): Promise<{ lease: CrlLease; slot: CrlSlot } | undefined> {

@@ -109,7 +109,7 @@ describe("a CRL is refused, told and not published, and the one before stays (XC
   });
 
   test("that lacks a revoked certificate which is not over: a condition of the statement lost it (XN-7)", async () => {
-    const lost = [{ find: "where s.path =", put: "where r.reason <> 4 and s.path =" }];
+    const lost = [{ find: "where r.authority =", put: "where r.reason <> 4 and r.authority =" }];
     await refused({ ...crls.ca, database: rewritten(crls.ca.database, lost) }, ["chancery_crl_entry_removed_early"]);
   });
 
