@@ -1,7 +1,7 @@
 import type { Database } from "../database/connect.ts";
 import type { Ca } from "./ca.ts";
 import type { AnswerCache } from "./ocsp-answer-cache.ts";
-import { readSnapshot, readStatusChanges, readStatuses, type StatusChanges } from "./status-store.ts";
+import { readState, readStatusChanges, readStatuses, type StatusChanges } from "./status-store.ts";
 
 /** What this instance learns of revocations, whichever instance recorded them. */
 export type StatusFeed = {
@@ -28,7 +28,7 @@ type FeedWorld = Pick<Ca, "database" | "clock" | "events">;
 
 /** Begins with the database as it stands: nothing may have been kept before. */
 export async function openStatusFeed({ database, clock, events }: FeedWorld, cache: AnswerCache): Promise<StatusFeed> {
-  let since = await database.read(readSnapshot);
+  let since = await database.read(readState);
   let polledAt = clock.elapsedMs();
   let stale = false;
   const ageSeconds = (): number => (clock.elapsedMs() - polledAt) / 1000;
@@ -37,7 +37,7 @@ export async function openStatusFeed({ database, clock, events }: FeedWorld, cac
     for (const { of, status } of changes.changed) cache.change(of, status);
     if (isMore(changes)) await compareKept(database, cache);
     // Behind what was taken note of: a reading that fails half-way is read again from where it began.
-    since = changes.snapshot;
+    since = changes.state;
   };
   return {
     poll: async () => {

@@ -27,38 +27,53 @@ export async function readStatuses(sql: Sql, serials: readonly SerialOf[]): Prom
 /** Of the row `r`. Fractions of a second, which neither CRL nor OCSP can tell, are left out. */
 const statusColumns = (sql: Sql) => sql`date_trunc('second', r.revoked_at) as "revokedAt", r.reason`;
 
-/** What was revoked, or changed its reason, since a snapshot of the database. */
-export type StatusChanges = {
-  /** The snapshot to go on from. */
+/** A state of the database. */
+export type DatabaseState = {
+  /** As PostgreSQL writes it. */
   readonly snapshot: string;
+  /** Whose transactions the snapshot counts: another server, one started anew or another database there counts its own. */
+  readonly server: string;
+};
+
+/** What was revoked, or changed its reason, since a state of the database. */
+export type StatusChanges = {
+  /** The state to go on from. */
+  readonly state: DatabaseState;
   /** At most as many as were asked for; there may be more where there are that many. */
   readonly changed: readonly { readonly of: SerialOf; readonly status: CertStatus }[];
-  /** The database is older than the snapshot: it was restored, and what has changed cannot be told. */
+  /**
+   * The database need not be the one of that state, or later: it was restored, or another server took its place, which may lack the last
+   * transactions of the one before and have given their numbers to others. What has changed cannot be told.
+   */
   readonly rewound: boolean;
 };
 
-/** The snapshot of the database as it stands, as PostgreSQL writes it. */
-export async function readSnapshot(sql: Sql): Promise<string> {
-  const rows = await sql<{ snapshot: string }[]>`select pg_current_snapshot()::text as snapshot`;
-  return rows[0]?.snapshot ?? "";
+/** The database as it stands. */
+export async function readState(sql: Sql): Promise<DatabaseState> {
+  const rows = await sql<DatabaseState[]>`select pg_current_snapshot()::text as snapshot, ${serverColumn(sql)}`;
+  return rows[0] ?? { snapshot: "", server: "" };
 }
 
+/** A standby that is promoted has a start of its own, and a server that is wound back is started after it. */
+const serverColumn = (sql: Sql) => sql`
+  concat_ws(' ', extract(epoch from pg_postmaster_start_time()), (select oid from pg_database where datname = current_database())) as server`;
+
 /**
- * What the snapshot `since` did not show: told by transaction, so that one that ends late is not passed over.
- * @param since as `readSnapshot` or the reading before gave it.
+ * What the state `since` did not show: told by transaction, so that one that ends late is not passed over.
+ * @param since as `readState` or the reading before gave it.
  */
 export async function readStatusChanges(
   sql: Sql,
-  { since, limit }: { readonly since: string; readonly limit: number },
+  { since, limit }: { readonly since: DatabaseState; readonly limit: number },
 ): Promise<StatusChanges> {
-  // One statement sees one snapshot: the one that it tells is the one that its rows are from.
+  // One statement sees one snapshot: the one that it tells is the one that its rows are from, and so is the server.
   const rows = await sql<
-    ({ snapshot: string; rewound: boolean } & (
-      { authority: null } | { authority: string; serial: string; revokedAt: Date; reason: number }
-    ))[]
+    (DatabaseState & { isAhead: boolean } & (
+        { authority: null } | { authority: string; serial: string; revokedAt: Date; reason: number }
+      ))[]
   >`
-    select p.present::text as snapshot, pg_snapshot_xmax(p.since) > pg_snapshot_xmax(p.present) as rewound, c.*
-    from (select pg_current_snapshot() as present, ${since}::text::pg_snapshot as since) p
+    select p.present::text as snapshot, ${serverColumn(sql)}, pg_snapshot_xmax(p.since) > pg_snapshot_xmax(p.present) as "isAhead", c.*
+    from (select pg_current_snapshot() as present, ${since.snapshot}::text::pg_snapshot as since) p
     left join lateral (
       select r.authority, encode(r.serial, 'hex') as serial, ${statusColumns(sql)} from revocation r
       where r.transaction_id >= pg_snapshot_xmin(p.since) and r.transaction_id < pg_snapshot_xmax(p.present)
@@ -70,5 +85,8 @@ export async function readStatusChanges(
     const { authority, serial, revokedAt, reason } = row;
     return [{ of: { authority, serial }, status: { status: "revoked", revokedAt, reason } as const }];
   });
-  return { snapshot: rows[0]?.snapshot ?? since, changed, rewound: rows[0]?.rewound ?? false };
+  const [first] = rows;
+  if (!first) return { state: since, changed, rewound: false };
+  const { snapshot, server, isAhead } = first;
+  return { state: { snapshot, server }, changed, rewound: isAhead || server !== since.server };
 }

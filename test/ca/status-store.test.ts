@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { readStatusChanges, readStatuses, type SerialOf } from "../../src/ca/status-store.ts";
+import { type DatabaseState, readState, readStatusChanges, readStatuses, type SerialOf } from "../../src/ca/status-store.ts";
 import { issuedSerial } from "../support/ocsp.ts";
 import { startService, type TestService } from "../support/service.ts";
 
@@ -50,10 +50,21 @@ test("every serial number of one authority is unknown under another, whichever i
   expect(new Set(sibling?.map(({ status }) => status))).toEqual(new Set(["unknown"]));
 });
 
-test("of a database that is older than the snapshot it is told so: it was restored (XO-21)", async () => {
-  const { ca } = chancery.service;
-  const changes = await ca.database.read((sql) => readStatusChanges(sql, { since: "999999999:999999999:", limit: 10 }));
+const changesSince = (since: DatabaseState) => chancery.service.ca.database.read((sql) => readStatusChanges(sql, { since, limit: 10 }));
+
+test("of a database that is older than the state it is told so: it was restored (XO-21)", async () => {
+  const { server } = await chancery.service.ca.database.read(readState);
+  const changes = await changesSince({ snapshot: "999999999:999999999:", server });
   expect(changes).toMatchObject({ rewound: true, changed: [] });
-  const next = await ca.database.read((sql) => readStatusChanges(sql, { since: changes.snapshot, limit: 10 }));
-  expect(next).toMatchObject({ rewound: false, changed: [] });
+  expect(await changesSince(changes.state)).toMatchObject({ rewound: false, changed: [] });
+});
+
+test("of another server than that of the state it is told so: it may lack what the state had (XO-21)", async () => {
+  const { snapshot, server } = await chancery.service.ca.database.read(readState);
+  expect(await changesSince({ snapshot, server })).toMatchObject({ rewound: false, state: { server } });
+  const [started = "", database = ""] = server.split(" ");
+  for (const other of [`${started}1 ${database}`, `${started} ${database}1`]) {
+    const changes = await changesSince({ snapshot, server: other });
+    expect(changes).toMatchObject({ rewound: true, changed: [], state: { server } });
+  }
 });
