@@ -5,6 +5,7 @@ import type { Events } from "../ports/events.ts";
 import { parseDatabaseUrl } from "./address.ts";
 import { openConnection, type Connection, type ConnectionLimits, type Sql } from "./connection.ts";
 import { openPool, type Pool } from "./pool.ts";
+import { searchPlaces } from "./search-places.ts";
 import { checkServer } from "./server-settings.ts";
 import { databaseFault, endsConnection, isRerunnable } from "./sqlstate.ts";
 
@@ -30,6 +31,12 @@ export type Database = AsyncDisposable & {
   read<T>(query: (sql: Sql) => PromiseLike<T>): Promise<T>;
   /** `transact` on a connection of its own with time limits of its own, for migrations. Is not run again. */
   transactAlone<T>(deadlineMs: number, act: (tx: Tx) => Promise<T>): Promise<T>;
+  /**
+   * Runs `act`, which may take a connection for as long as a statement lasts, in one of the few places that such acts have: they never take half
+   * of the connections, unless there are two at most.
+   * @throws Fault `busy` when none becomes free in time.
+   */
+  inSearchPlace<T>(act: () => Promise<T>): Promise<T>;
   /** Whether the database answered lately. Never waits. */
   health(): DatabaseHealth;
   /** How far the clock of this machine is ahead of the server's, in seconds; negative when it is behind. Half the round trip is its error. */
@@ -109,6 +116,7 @@ export async function openDatabase(options: DatabaseOptions, { events }: { event
         await alone.close();
       }
     },
+    inSearchPlace: searchPlaces(Math.max(1, Math.ceil(poolSize / 2) - 1)),
     health: contact.health,
     async clockSkewSeconds() {
       return contact.use("read", async ({ sql }) => {
