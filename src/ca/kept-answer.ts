@@ -19,6 +19,8 @@ export type KeptAnswer = {
   readonly response: Uint8Array;
   /** What it says of its certificate, as the database has it. */
   readonly status: CertStatus;
+  /** What issuer's name and key are hashed with in the CertID that it answers: only who asks by the same one is given it. */
+  readonly hash: "sha1" | "sha256";
   /** As they stand in the response, which says the same of each of its certificates. */
   readonly thisUpdate: Date;
   readonly nextUpdate: Date;

@@ -6,8 +6,8 @@ import type { Ocsp } from "./ocsp.ts";
 import type { Responder, ResponderCertificate } from "./ocsp-responder.ts";
 import type { SerialOf } from "./status-store.ts";
 
-/** One certificate of a request: whose it is, and the DER CertID that the answer repeats. */
-export type Question = { readonly of: SerialOf; readonly certId: Uint8Array };
+/** One certificate of a request: whose it is, and the DER CertID that the answer repeats, with the algorithm of its hashes. */
+export type Question = { readonly of: SerialOf; readonly certId: Uint8Array; readonly hash: "sha1" | "sha256" };
 
 /** A signed response, and what it says of each certificate. */
 export type SignedAnswer = {

@@ -52,8 +52,9 @@ async function answerRequest(
 function questionsOf(responder: Responder, entries: readonly CertId[]): readonly Question[] | undefined {
   const questions: Question[] = [];
   for (const entry of entries) {
-    if (!isOfAuthority(responder, entry) || entry.serial === undefined) return undefined;
-    questions.push({ of: { authority: responder.authority.slug, serial: entry.serial }, certId: entry.der });
+    const { der: certId, serial, hashAlgorithm } = entry;
+    if (!isOfAuthority(responder, entry) || serial === undefined || hashAlgorithm === undefined) return undefined;
+    questions.push({ of: { authority: responder.authority.slug, serial }, certId, hash: hashAlgorithm });
   }
   return questions;
 }
@@ -128,7 +129,8 @@ async function make(ocsp: Ocsp, responder: Responder, question: Question): Promi
     finish: ({ response, thisUpdate, nextUpdate, statuses: [status = { status: "unknown" }] }) => {
       // At half of its life: twelve hours.
       const refreshAt = new Date((thisUpdate.getTime() + nextUpdate.getTime()) / 2);
-      const made: CachedAnswer = { response, thisUpdate, nextUpdate, refreshAt, current: true, status, retryAt: undefined };
+      const { hash } = question;
+      const made: CachedAnswer = { response, hash, thisUpdate, nextUpdate, refreshAt, current: true, status, retryAt: undefined };
       ocsp.cache.keep(question.of, question.certId, made);
       return made;
     },

@@ -56,7 +56,7 @@ const measured: Readonly<Record<MetricName, Measured>> = {
     buckets: seconds,
   },
   chancery_ocsp_answers_total: {
-    help: "Answers of the OCSP responders, without those that the listener had kept",
+    help: "Answers of the OCSP responders; source: found by path, kept, or made for one request alone",
     labels: ["status", "hash", "source"],
     total: true,
   },

@@ -11,7 +11,7 @@ function time(seconds: number): Date {
 
 function answerAt(second: number, status: CachedAnswer["status"] = { status: "good" }): CachedAnswer {
   const times = { thisUpdate: time(second), refreshAt: time(second + 10), nextUpdate: time(second + 20) };
-  return { response: new Uint8Array([second]), ...times, current: true, status, retryAt: undefined };
+  return { response: new Uint8Array([second]), hash: "sha1", ...times, current: true, status, retryAt: undefined };
 }
 
 describe("kept answers", () => {

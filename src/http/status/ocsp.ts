@@ -65,7 +65,8 @@ export function ocspResponders(doors: OcspDoors): StatusResource {
     const kept = reads ? keptByPath.get(path) : undefined;
     const now = doors.clock.now().getTime();
     if (kept && isFresh(kept, now)) {
-      const { validators, answer } = whole(kept, now);
+      const { validators, answer, counted } = whole(kept, now);
+      doors.events.measure("chancery_ocsp_answers_total", 1, counted);
       return conditional(incoming, validators, answer);
     }
     const [, slug, tail = ""] = responderPath.exec(path) ?? [];
@@ -80,15 +81,23 @@ export function ocspResponders(doors: OcspDoors): StatusResource {
 
 type Asked = { readonly slug: string; readonly tail: string };
 
-/** An answer as it is written until `until`, in milliseconds of the epoch: later its max-age would reach too far. */
-type Prepared = { readonly answer: PlainAnswer; readonly validators: Validators; readonly until: number };
+/**
+ * An answer as it is written until `until`, in milliseconds of the epoch: later its max-age would reach too far. `counted` are the labels under
+ * which it is counted where it is found by its path; all others are counted where they are made.
+ */
+type Prepared = {
+  readonly answer: PlainAnswer;
+  readonly validators: Validators;
+  readonly until: number;
+  readonly counted: Readonly<Record<"status" | "hash" | "source", string>>;
+};
 
 function isFresh(kept: KeptAnswer, now: number): boolean {
   return kept.current && now < kept.refreshAt.getTime();
 }
 
 /** The headers of RFC 9919 §7.2. A cache asks again before the answer is renewed or, where that is late, before it ends (§7.1). */
-function prepare({ response, status, thisUpdate, nextUpdate, refreshAt }: KeptAnswer, now: number): Prepared {
+function prepare({ response, status, hash, thisUpdate, nextUpdate, refreshAt }: KeptAnswer, now: number): Prepared {
   const end = (now < refreshAt.getTime() ? refreshAt : nextUpdate).getTime();
   const age = Math.max(0, Math.min(maxAgeSeconds, Math.floor((end - now) / 1000)));
   const entityTag = `"${createHash("sha256").update(response).digest("hex")}"`;
@@ -105,6 +114,7 @@ function prepare({ response, status, thisUpdate, nextUpdate, refreshAt }: KeptAn
     // answer by the date alone is given the other one whole.
     validators: { entityTag, lastModified: status.status === "good" ? lastModified : undefined },
     until: end - age * 1000,
+    counted: { status: status.status, hash, source: "path" },
   };
 }
 

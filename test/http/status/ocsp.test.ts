@@ -225,6 +225,34 @@ test("the answer that everybody gets is found by path for requests without a non
   expect(new Set([...first.bodies, ...second.bodies]).size).toBe(1);
 });
 
+/** Answers so far, by status, hash and source. */
+const counts = async (): Promise<ReadonlyMap<string, number>> => {
+  const { text } = await exchange(service.service.listeners.ops, { path: "/metrics" });
+  const series = text.matchAll(/^chancery_ocsp_answers_total\{status="(\w+)",hash="(\w+)",source="(\w+)"\} (\d+)$/gm);
+  return new Map([...series].map(([, status, hash, source, value]) => [`${status} ${hash} ${source}`, Number(value)]));
+};
+
+test("every answer is counted once, by status, hash and whether it was found by its path, kept, or made for one request alone (XO-3)", async () => {
+  const { request, serials } = await asked({ hash: "sha1" });
+  const bySha256 = await opensslOcspRequest({ serials, hash: "sha256", issuer });
+  const withNonce = await opensslOcspRequest({ serials, hash: "sha256", nonce: true, issuer });
+  const before = await counts();
+  const { headers } = await send({ path: pathOf(request) });
+  await send({ path: pathOf(request) });
+  await send({ path: pathOf(request), method: "HEAD" });
+  expect((await send({ path: pathOf(request), headers: { "if-none-match": String(headers["etag"]) } })).status).toBe(304);
+  await post(request);
+  for (const each of [bySha256, bySha256, withNonce]) await send({ path: pathOf(each) });
+  const added = [...(await counts())].map(([name, value]) => [name, value - (before.get(name) ?? 0)]).filter(([, value]) => value !== 0);
+  expect(Object.fromEntries(added)).toEqual({
+    "good sha1 kept": 2,
+    "good sha1 path": 3,
+    "good sha256 kept": 1,
+    "good sha256 path": 1,
+    "good sha256 alone": 1,
+  });
+});
+
 test("bytes that lint refuses are not signed: internalError, and the log has the rules", async () => {
   const { ocsp } = service.service;
   const responder = ocsp.responders.get("issuing-1");
