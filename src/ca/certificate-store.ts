@@ -1,6 +1,7 @@
 import { isWithin } from "../access/namespace-store.ts";
 import type { Sql } from "../database/connection.ts";
 import { columns } from "./columns.ts";
+import { haltRecordGuard } from "./halt-store.ts";
 
 /** A certificate as it is recorded, with the names it is found by. */
 export type CertificateRow = {
@@ -18,7 +19,8 @@ export type CertificateRow = {
 };
 
 /**
- * Records certificates with their names in one statement: the row closes its intent. One that has ended already is left out.
+ * Records certificates with their names in one statement: the row closes its intent. One that has ended already is left out, and
+ * while issuance is halted all but the service's own: the intent stays open.
  * @returns how many were recorded.
  */
 export async function recordCertificates(sql: Sql, rows: readonly CertificateRow[]): Promise<number> {
@@ -35,6 +37,8 @@ export async function recordCertificates(sql: Sql, rows: readonly CertificateRow
         ${text((row) => row.profile)}::text[], ${bytea((row) => row.certificate)}::bytea[], ${bytea((row) => row.spkiSha256)}::bytea[],
         ${time((row) => row.notBefore)}::timestamptz[], ${time((row) => row.notAfter)}::timestamptz[],
         ${time((row) => row.recordedAt)}::timestamptz[])
+        as u (authority, serial, namespace, profile, certificate, spki_sha256, not_before, not_after, recorded_at)
+      where ${haltRecordGuard(sql)}
       on conflict do nothing
       returning authority, serial
     ), named as (

@@ -6,11 +6,12 @@ import { reversedName } from "../pki/general-name.ts";
 import { type Finding, lint } from "../pki/lint.ts";
 import type { Profile } from "../pki/profile.ts";
 import { disagreements } from "../pki/second-decoder.ts";
-import type { AttemptRow, IntentRow } from "./attempt-store.ts";
+import { type AttemptRow, type IntentRow, readAttemptOf } from "./attempt-store.ts";
 import { issuerOfShard, type SigningAuthority } from "./authority.ts";
 import type { Ca } from "./ca.ts";
 import { type IssuedCertificate, readCertificateOfRequest } from "./certificates.ts";
-import { refuseHalted } from "./halt.ts";
+import { issuanceHalted, refuseHalted } from "./halt.ts";
+import { readHalt } from "./halt-store.ts";
 
 /** An intent as it is worked on; `plan` and `publicKey` are read from its bytes where they are not at hand. */
 type OpenAttempt = Pick<IntentRow, "serial" | "requestId" | "namespace" | "principal" | "tbs"> & {
@@ -63,7 +64,7 @@ async function signAndRecord(ca: Ca, authority: SigningAuthority, profile: Profi
     recordedAt: ca.clock.now(),
     names: plan.names.map(reversedName),
   });
-  if (outcome === "conflict") return await readCertificateOfRequest(ca, attempt.requestId);
+  if (outcome === "conflict") return await recordedElsewhere(ca, authority, attempt);
   ca.events.tell("debug", "certificate.issued", { authority: authority.slug, serial: plan.serial, profile: profile.name });
   return {
     authority: authority.slug,
@@ -80,6 +81,17 @@ async function signAndRecord(ca: Ca, authority: SigningAuthority, profile: Profi
     certificate: der,
     chain: ca.authorities.get(authority.slug)?.chain ?? [],
   };
+}
+
+/**
+ * The certificate of an attempt that another instance ended.
+ * @throws Fault `issuanceHalted` when it is open: issuance was halted since it was looked at, and the certificate was left out
+ */
+async function recordedElsewhere(ca: Ca, { slug }: SigningAuthority, { serial, requestId }: OpenAttempt): Promise<IssuedCertificate> {
+  const standing = await ca.database.read((sql) => readAttemptOf(sql, slug, serial));
+  const halt = standing?.ended ? undefined : await ca.database.read(readHalt);
+  if (halt) throw issuanceHalted(halt);
+  return await readCertificateOfRequest(ca, requestId);
 }
 
 /** What the token signs is what was linted: between the two lies a commit, and whatever else runs meanwhile in this process (XI-3). */

@@ -43,5 +43,13 @@ export async function recordResumption({ sql }: Tx, { resumedAt, resumedBy, reas
  * records an intent once the halt is committed.
  */
 export function haltGuard(sql: Sql): PendingQuery<Row[]> {
-  return sql`(u.principal = 'system' or not exists (select from issuance_halt where resumed_at is null))`;
+  return sql`(u.principal = 'system' or not ${isHalted(sql)})`;
 }
+
+/** The same condition over rows `u` of certificates, which says who asked by their intents: no instance records one once the halt is committed. */
+export function haltRecordGuard(sql: Sql): PendingQuery<Row[]> {
+  return sql`(not ${isHalted(sql)} or exists (
+    select from issuance i where i.authority = u.authority and i.serial = u.serial and i.principal = 'system'))`;
+}
+
+const isHalted = (sql: Sql) => sql`exists (select from issuance_halt where resumed_at is null)`;

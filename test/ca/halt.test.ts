@@ -53,13 +53,23 @@ async function unguarded(): Promise<Ca> {
 }
 
 describe("while issuance is halted", () => {
-  test("no instance begins a certificate, whatever it knows; with the guard out one does (negative control)", async () => {
+  test("no instance begins a certificate, whatever it knows; with its guard out one is signed, and not recorded", async () => {
     await ground.other.ca.halt.refresh();
     await haltIssuance(ground.acme.ca, told("a key is lost"));
     const before = { certificates: await count("certificate"), signatures: ground.signatures() };
     // The other one has seen a moment ago that all is well, and has not looked again.
     for (const { ca } of [ground.acme, ground.other]) await expect(issue(ca, await request())).rejects.toMatchObject(halted);
     expect({ certificates: await count("certificate"), signatures: ground.signatures() }).toEqual(before);
+    const open = await count("open");
+    await expect(issue(await unguarded(), await request())).rejects.toMatchObject(halted);
+    expect({ certificates: await count("certificate"), signatures: ground.signatures(), open: await count("open") }).toEqual({
+      ...before,
+      signatures: before.signatures + 1,
+      open: open + 1,
+    });
+    await resumeIssuance(ground.acme.ca, told("it was found"));
+    ground.clock.aheadSeconds += 60;
+    expect(await settle(ground.acme.ca)).toMatchObject({ finished: 1 });
     expect((await issue(await unguarded(), await request())).certificate.status).toBe("valid");
   });
 
@@ -105,6 +115,23 @@ describe("while issuance is halted", () => {
     expect([ground.signatures(), await count("open"), await count("certificate")]).toEqual([signatures, 1, certificates]);
 
     await resumeIssuance(ground.acme.ca, told("it was found"));
+    expect(await settle(ground.acme.ca)).toMatchObject({ finished: 1 });
+    expect((await issue(ground.acme.ca, asked)).repeated).toBe(true);
+  });
+
+  test("a certificate that waits to be recorded when it is halted is not: nothing is given that was recorded later", async () => {
+    const asked = await request("waits");
+    const certificates = await count("certificate");
+    // Behind the last look at what is known: the statement alone keeps it back.
+    const recordCertificate: Ca["recordCertificate"] = async (row) => {
+      await haltIssuance(ground.other.ca, told("a key is lost"));
+      return await ground.acme.ca.recordCertificate(row);
+    };
+    await expect(issue({ ...ground.acme.ca, recordCertificate }, asked)).rejects.toMatchObject(halted);
+    expect([await count("certificate"), await count("open")]).toEqual([certificates, 1]);
+
+    await resumeIssuance(ground.acme.ca, told("it was found"));
+    ground.clock.aheadSeconds += 60;
     expect(await settle(ground.acme.ca)).toMatchObject({ finished: 1 });
     expect((await issue(ground.acme.ca, asked)).repeated).toBe(true);
   });
