@@ -137,16 +137,17 @@ async function answerTo(doors: OcspDoors, { incoming, slug, request }: Question)
   try {
     return await doors.ocsp(slug, request(), peerOf(incoming.socket.remoteAddress ?? ""));
   } catch (error) {
-    const response = errorOf(error);
-    if (response === ocspError.internalError) doors.events.tell("error", "request.failed", { door: "ocsp", authority: slug, error });
-    return { response };
+    const status = errorOf(error);
+    doors.events.measure("chancery_ocsp_answers_total", 1, { status, hash: "other", source: "alone" });
+    if (status === "internalError") doors.events.tell("error", "request.failed", { door: "ocsp", authority: slug, error });
+    return { response: ocspError[status] };
   }
 }
 
-function errorOf(error: unknown): Uint8Array {
+function errorOf(error: unknown): "malformedRequest" | "tryLater" | "internalError" {
   const code = error instanceof Fault ? error.code : "internal";
-  if (code === "malformed") return ocspError.malformedRequest;
-  return code === "hsmUnavailable" || code === "databaseUnavailable" || code === "busy" ? ocspError.tryLater : ocspError.internalError;
+  if (code === "malformed") return "malformedRequest";
+  return code === "hsmUnavailable" || code === "databaseUnavailable" || code === "busy" ? "tryLater" : "internalError";
 }
 
 /**

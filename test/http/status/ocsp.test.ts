@@ -232,7 +232,7 @@ const counts = async (): Promise<ReadonlyMap<string, number>> => {
   return new Map([...series].map(([, status, hash, source, value]) => [`${status} ${hash} ${source}`, Number(value)]));
 };
 
-test("every answer is counted once, by status, hash and whether it was found by its path, kept, or made for one request alone (XO-3)", async () => {
+test("every answer is counted once, errors too, by status, hash and whether it was found by its path, kept, or made for one request alone (XO-3)", async () => {
   const { request, serials } = await asked({ hash: "sha1" });
   const bySha256 = await opensslOcspRequest({ serials, hash: "sha256", issuer });
   const withNonce = await opensslOcspRequest({ serials, hash: "sha256", nonce: true, issuer });
@@ -243,6 +243,7 @@ test("every answer is counted once, by status, hash and whether it was found by 
   expect((await send({ path: pathOf(request), headers: { "if-none-match": String(headers["etag"]) } })).status).toBe(304);
   await post(request);
   for (const each of [bySha256, bySha256, withNonce]) await send({ path: pathOf(each) });
+  for (const each of [Buffer.from("none"), await opensslOcspRequest({ serials: ["4011"], issuer })]) await post(each);
   const added = [...(await counts())].map(([name, value]) => [name, value - (before.get(name) ?? 0)]).filter(([, value]) => value !== 0);
   expect(Object.fromEntries(added)).toEqual({
     "good sha1 kept": 2,
@@ -250,6 +251,8 @@ test("every answer is counted once, by status, hash and whether it was found by 
     "good sha256 kept": 1,
     "good sha256 path": 1,
     "good sha256 alone": 1,
+    "malformedRequest other alone": 1,
+    "unauthorized sha1 alone": 1,
   });
 });
 
