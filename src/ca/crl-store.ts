@@ -32,17 +32,35 @@ export async function listDueCrls(
   kind: "root" | "issuing",
   { now, periodSeconds }: Pick<CrlTerms, "periodSeconds"> & { readonly now: Date },
 ): Promise<string[]> {
+  // A snapshot does not show what began behind it, and what was open. To look from its oldest open transaction on would be to read, while
+  // anybody holds one open, all that was ever revoked meanwhile; and what is read is read once, not for every slot.
   const rows = await sql<{ path: string }[]>`
-    select s.path from crl_slot s join authority a on a.slug = s.authority
-    where a.kind = ${kind} and (s.lease_until is null or s.lease_until < clock_timestamp()) and (
-      s.publication is null
-      or s.this_update + least(make_interval(secs => ${periodSeconds}), (s.next_update - s.this_update) / 2) <= ${now.toISOString()}
-      or pg_snapshot_xmax(s.snapshot) > pg_snapshot_xmax(pg_current_snapshot())
+    with slot as materialized (
+      select s.path, s.authority, s.shard, s.snapshot, s.publication is null as first, (
+        s.publication is null
+        or s.this_update + least(make_interval(secs => ${periodSeconds}), (s.next_update - s.this_update) / 2) <= ${now.toISOString()}
+        or pg_snapshot_xmax(s.snapshot) > pg_snapshot_xmax(pg_current_snapshot())) as due
+      from crl_slot s join authority a on a.slug = s.authority
+      where a.kind = ${kind} and (s.lease_until is null or s.lease_until < clock_timestamp())
+    ), later as materialized (
+      select authority, shard, max(transaction_id) as latest from revocation
+      where transaction_id >= (select min(pg_snapshot_xmax(snapshot)) from slot where not due)
+        and transaction_id < pg_snapshot_xmax(pg_current_snapshot())
+      group by authority, shard
+    ), open as materialized (
+      select distinct authority, shard, transaction_id from revocation
+      where transaction_id = any(array(select pg_snapshot_xip(snapshot) from slot where not due))
+    )
+    select s.path from slot s
+    where s.due
       or exists (
-        select from revocation r
-        where r.transaction_id >= pg_snapshot_xmin(s.snapshot) and ${sql.unsafe(isNewTo("s.snapshot"))}
-          and r.authority = s.authority and (s.shard is null or r.shard = s.shard)))
-    order by s.publication is not null, s.path`;
+        select from later r
+        where r.authority = s.authority and (s.shard is null or r.shard = s.shard) and r.latest >= pg_snapshot_xmax(s.snapshot))
+      or exists (
+        select from open r
+        where r.authority = s.authority and (s.shard is null or r.shard = s.shard)
+          and r.transaction_id in (select pg_snapshot_xip(s.snapshot)))
+    order by not s.first, s.path`;
   return rows.map(({ path }) => path);
 }
 

@@ -66,7 +66,8 @@ export async function readStatusChanges(
   sql: Sql,
   { since, limit }: { readonly since: DatabaseState; readonly limit: number },
 ): Promise<StatusChanges> {
-  // One statement sees one snapshot: the one that it tells is the one that its rows are from, and so is the server.
+  // One statement sees one snapshot: the one that it tells is the one that its rows are from, and so is the server. New is what began behind
+  // the one before and what was open in it, each read by itself: from its oldest open transaction on, which may be anybody's, it may be much.
   const rows = await sql<
     (DatabaseState & { isAhead: boolean } & (
         { authority: null } | { authority: string; serial: string; revokedAt: Date; reason: number }
@@ -75,9 +76,13 @@ export async function readStatusChanges(
     select p.present::text as snapshot, ${serverColumn(sql)}, pg_snapshot_xmax(p.since) > pg_snapshot_xmax(p.present) as "isAhead", c.*
     from (select pg_current_snapshot() as present, ${since.snapshot}::text::pg_snapshot as since) p
     left join lateral (
-      select r.authority, encode(r.serial, 'hex') as serial, ${statusColumns(sql)} from revocation r
-      where r.transaction_id >= pg_snapshot_xmin(p.since) and r.transaction_id < pg_snapshot_xmax(p.present)
-        and not pg_visible_in_snapshot(r.transaction_id, p.since)
+      select r.authority, encode(r.serial, 'hex') as serial, ${statusColumns(sql)} from (
+        select authority, serial, revoked_at, reason from revocation
+        where transaction_id >= pg_snapshot_xmax(p.since) and transaction_id < pg_snapshot_xmax(p.present)
+        union all
+        select authority, serial, revoked_at, reason from revocation
+        where transaction_id = any(array(select pg_snapshot_xip(p.since)))
+      ) r
       limit ${limit}
     ) c on true`;
   const changed = rows.flatMap((row) => {

@@ -244,7 +244,10 @@ describe("the same look finds what is planted", () => {
     const serial = await leafOf();
     const one = everything();
     expect(await one.look()).toEqual([]);
-    faults.push({ find: "and not pg_visible_in_snapshot(r.transaction_id, p.since)", put: "and false" });
+    faults.push(
+      { find: "where transaction_id >= pg_snapshot_xmax(p.since)", put: "where false and transaction_id >= pg_snapshot_xmax(p.since)" },
+      { find: "select pg_snapshot_xip(p.since)", put: "select pg_snapshot_xip(p.since) where false" },
+    );
     try {
       await revokedAt(services[0], serial, 4);
       const found = await one.look();
