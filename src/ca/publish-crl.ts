@@ -2,15 +2,15 @@ import { appendAudit } from "../audit/append.ts";
 import { auditRow } from "../audit/entry.ts";
 import { randomUuid } from "../database/uuid.ts";
 import { Fault } from "../fault.ts";
+import { parseCertificate } from "../pki/certificate.ts";
 import type { Authority } from "./authority.ts";
 import type { Ca } from "./ca.ts";
 import { readAuthorityCertificate } from "./crl-entry-store.ts";
 import { dropCrlPublication, openCrlPublication } from "./crl-part-store.ts";
 import { type CrlSlot, crlTerms, type PublishedCrl } from "./crl-slot.ts";
-import { lintedParts } from "../pki/lint-crl.ts";
 import { type CrlLease, endCrlLease, recordPublishedCrl, renewCrlLease, takeCrlLease } from "./crl-store.ts";
-import { judgeCrl } from "./judge-crl.ts";
-import { crlParts, writeFrame, type WrittenTbs, writeTbsCertList } from "./write-crl.ts";
+import { sealCrl, type SealedCrl } from "./seal-crl.ts";
+import { type CrlTask, type SignedTbs, signTbsCertList } from "./write-crl.ts";
 
 /** What publishing stands on. `hsm` is the token of the authorities that are published for. */
 export type CrlWorld = Pick<Ca, "database" | "hsm" | "clock" | "random" | "events" | "node" | "authorities" | "timekeeper">;
@@ -59,14 +59,20 @@ async function publishUnder(world: CrlWorld, lease: CrlLease, slot: CrlSlot): Pr
 
   await database.read((sql) => openCrlPublication(sql, lease));
   const { publication } = lease;
-  const written = await writeTbsCertList(world, authority, { slot, publication, thisUpdate, terms: crlTerms[authority.kind] });
-  const { octets, sha256 } = await sealed(world, authority, written, { slot, certificate });
-  const { number, nextUpdate, entryCount: entries } = written.plan;
-  const crl: PublishedCrl = { publication, number, thisUpdate, nextUpdate, entries, octets, sha256 };
+  const terms = crlTerms[authority.kind];
+  const { signed, sealed } = await sign(world, authority, {
+    slot,
+    publication,
+    thisUpdate,
+    terms,
+    certificate: parseCertificate(certificate),
+  });
+  const { number, nextUpdate, entryCount: entries } = signed.plan;
+  const crl: PublishedCrl = { publication, number, thisUpdate, nextUpdate, entries, ...sealed };
 
   const recorded = await database.transact(async (tx) => {
-    if (!(await recordPublishedCrl(tx, lease, { before: slot.published, crl, snapshot: written.snapshot }))) return false;
-    const object = { crl: slot.path, number: String(number), thisUpdate: thisUpdate.toISOString(), entries, sha256 };
+    if (!(await recordPublishedCrl(tx, lease, { before: slot.published, crl, snapshot: signed.snapshot }))) return false;
+    const object = { crl: slot.path, number: String(number), thisUpdate: thisUpdate.toISOString(), entries, sha256: crl.sha256 };
     const entry = { operation: "crl.publish", namespace: authority.namespace, principal: "system", outcome: "success", object } as const;
     await appendAudit(tx, auditRow(entry, world));
     return true;
@@ -94,46 +100,20 @@ function timeOf({ events, timekeeper }: CrlWorld, { path, published }: CrlSlot):
 }
 
 /**
- * Lints and signs, frames and judges. A signature that does not verify is discarded, and asked for once more.
+ * The signed CRL, whole in the database. Where what lies there does not verify, it is discarded, written and signed once more.
  * @throws Fault `lintRefused`, `internal` with what speaks against the CRL.
  */
-async function sealed(
-  world: CrlWorld,
-  authority: Authority,
-  written: WrittenTbs,
-  { slot, certificate }: { readonly slot: CrlSlot; readonly certificate: Uint8Array },
-): Promise<{ octets: number; sha256: string }> {
+async function sign(world: CrlWorld, authority: Authority, task: CrlTask): Promise<{ signed: SignedTbs; sealed: SealedCrl }> {
   const { events, hsm } = world;
-  for (let attempt = 1; ; attempt++) {
-    const signature = await hsm.signParts(authority.key, "crl", lintedTbs(world, authority, written, slot));
-    const framed = await writeFrame(world, authority, written, signature);
-    const { findings, ...whole } = await judgeCrl(world, framed, { slot, certificate });
-    if (findings.length === 0) return whole;
-    const corrupt = findings.every(({ rule }) => rule === "chancery_crl_signature_invalid");
-    if (corrupt) {
-      events.tell("error", "signature.corrupt", { authority: authority.slug, attempt });
-      hsm.replaceHost("a signature did not verify");
-    }
-    if (corrupt && attempt === 1) continue;
-    const rules = findings.map(({ rule }) => rule);
-    const detail = findings.map((finding) => finding.detail).join("; ");
-    throw new Fault("internal", `the CRL ${slot.path} is not published: ${detail}`, { members: { rules } });
+  for (let attempt = 1; attempt <= 2; attempt++) {
+    const signed = await signTbsCertList(world, authority, task);
+    const sealed = await sealCrl(world, signed, task.certificate);
+    if (sealed) return { signed, sealed };
+    events.tell("error", "signature.corrupt", { authority: authority.slug, purpose: "crl", attempt });
+    hsm.replaceHost("a signature did not verify");
   }
-}
-
-/** The bytes to be signed, on their way to the token: where lint finds anything in them they have no end. */
-function lintedTbs(
-  world: CrlWorld,
-  { issuer, kind }: Authority,
-  { publication, octets, parts }: WrittenTbs,
-  { url, published }: CrlSlot,
-): AsyncGenerator<Uint8Array, undefined> {
-  return lintedParts(crlParts(world, { publication, octets, first: 1, last: parts }), {
-    issuer,
-    slot: { distributionPoint: url },
-    ...(published && { publishedNumber: published.number }),
-    listsAuthorities: kind === "root",
-  });
+  const detail = `the CRL ${task.slot.path} is not published: its signature does not verify under the key of ${authority.slug}`;
+  throw new Fault("internal", detail, { members: { rules: ["chancery_crl_signature_invalid"] } });
 }
 
 /** Of the world outside, which another turn, or another instance, may find otherwise. */

@@ -1,97 +1,88 @@
-import { produced } from "../database/produced.ts";
 import { Fault } from "../fault.ts";
-import { signatureAlgorithm } from "../pki/algorithm.ts";
-import { crlFrame, type CrlPlan, tbsCrlOctets, tbsCrlParts } from "../pki/crl.ts";
+import { keyAlgorithm } from "../pki/algorithm.ts";
+import { type Certificate, keyIdentifier } from "../pki/certificate.ts";
+import { type CrlPlan, tbsCrlOctets, tbsCrlParts } from "../pki/crl.ts";
+import { type CrlLintContext, lintedParts } from "../pki/lint-crl.ts";
 import { type Authority, crlUrl } from "./authority.ts";
 import type { Ca } from "./ca.ts";
 import { openCrlSnapshot, readCrlEntries } from "./crl-entry-store.ts";
-import { maximumPartOctets, type PartRange, readCrlParts, recordCrlPart, streamCrlParts } from "./crl-part-store.ts";
+import { maximumPartOctets, recordCrlPart } from "./crl-part-store.ts";
 import { type CrlSlot, type CrlTerms, nextCrlNumber } from "./crl-slot.ts";
+import { entryJudge } from "./judge-crl.ts";
 
-/** A TBSCertList as it lies in the database, not yet signed: parts 1 to `parts` of its publication. */
-export type WrittenTbs = {
+/** A TBSCertList as it lies in the database: parts 1 to `parts` of its publication, and the signature over it. */
+export type SignedTbs = {
   readonly publication: string;
   readonly plan: CrlPlan;
   readonly octets: number;
   readonly parts: number;
   /** What its entries were read from. */
   readonly snapshot: string;
+  /** Not yet verified. */
+  readonly signature: Uint8Array;
 };
 
-/** A CertificateList as it lies in the database, signed and framed. */
-export type WrittenCrl = WrittenTbs & {
-  /** Octets of the head of its outer SEQUENCE. */
-  readonly head: number;
+/** What the next CRL of a slot is made of. */
+export type CrlTask = {
+  readonly slot: CrlSlot;
+  readonly publication: string;
+  readonly thisUpdate: Date;
+  readonly terms: CrlTerms;
+  /** The certificate that is recorded for the authority: what its CRL must fit. */
+  readonly certificate: Certificate;
 };
 
-/** How long the entries of one CRL may take to be read. */
+/** How long the entries of one CRL may take to be read and to be signed. */
 const readingMs = 60_000;
 
 /**
- * Writes the TBSCertList of the slot's next CRL into the parts of a publication, from one state of the database. What is in memory at a
- * time does not depend on how many entries it has.
+ * Writes the TBSCertList of the slot's next CRL into the parts of a publication, from one state of the database, and has it signed: part by
+ * part it is written, linted, held against the published one, and hashed by the token's host, which signs when the last part is durable and
+ * nothing was found. What is in memory at a time does not depend on how many entries it has.
+ * @throws Fault `lintRefused` with what speaks against it.
  */
-export async function writeTbsCertList(
-  ca: Pick<Ca, "database">,
-  { issuer }: Pick<Authority, "issuer">,
-  { slot, publication, thisUpdate, terms }: { slot: CrlSlot; publication: string; thisUpdate: Date; terms: CrlTerms },
-): Promise<WrittenTbs> {
+export async function signTbsCertList(
+  ca: Pick<Ca, "database" | "hsm">,
+  { issuer, key, kind }: Pick<Authority, "issuer" | "key" | "kind">,
+  { slot, publication, thisUpdate, terms, certificate }: CrlTask,
+): Promise<SignedTbs> {
+  const { published } = slot;
+  const { subject, spki, subjectKeyIdentifier } = certificate;
+  const context: CrlLintContext = {
+    issuer: { subject, subjectKeyIdentifier: subjectKeyIdentifier ?? keyIdentifier(spki), algorithm: keyAlgorithm(spki) },
+    slot: { distributionPoint: slot.url },
+    ...(published && { publishedNumber: published.number, publishedThisUpdate: published.thisUpdate }),
+    listsAuthorities: kind === "root",
+  };
   // On a connection of its own: the parts are durable before this reading ends.
   return await ca.database.transactAlone(readingMs, async (tx) => {
     const { snapshot, entryCount, entriesOctets } = await openCrlSnapshot(tx, slot, thisUpdate);
     const plan: CrlPlan = {
-      number: nextCrlNumber(slot.published, thisUpdate),
+      number: nextCrlNumber(published, thisUpdate),
       thisUpdate,
       nextUpdate: new Date(thisUpdate.getTime() + terms.lifetimeSeconds * 1000),
       distributionPoint: slot.shard === undefined ? undefined : crlUrl(requiredUrl(issuer.urls), slot.shard),
       entryCount,
       entriesOctets,
     };
-    let position = 0;
-    let writing: Promise<void> = Promise.resolve();
-    for await (const bytes of regrouped(tbsCrlParts(issuer, plan, readCrlEntries(tx, slot, thisUpdate)), maximumPartOctets)) {
+    let parts = 0;
+    const pieces = regrouped(tbsCrlParts(issuer, plan, readCrlEntries(tx, slot, thisUpdate)), maximumPartOctets);
+    const recorded = async function* (): AsyncGenerator<Uint8Array, undefined> {
+      let writing: Promise<void> = Promise.resolve();
+      for await (const bytes of pieces) {
+        await writing;
+        const position = (parts += 1);
+        // One part is on its way while the next is made.
+        writing = ca.database.read((other) => recordCrlPart(other, publication, position, bytes));
+        writing.catch(() => {});
+        yield bytes;
+      }
       await writing;
-      const at = (position += 1);
-      // One part is on its way while the next is made.
-      writing = ca.database.read((other) => recordCrlPart(other, publication, at, bytes));
-      writing.catch(() => {});
-    }
-    await writing;
-    return { publication, plan, octets: tbsCrlOctets(issuer, plan), parts: position, snapshot };
+    };
+    const signature = await ca.hsm.signParts(key, "crl", lintedParts(recorded(), context, entryJudge(ca, slot, entryCount)));
+    return { publication, plan, octets: tbsCrlOctets(issuer, plan), parts, snapshot, signature };
   });
 }
-
-/** Writes what stands around a TBSCertList: the whole CertificateList then lies in parts 0 to `parts` + 1. */
-export async function writeFrame(
-  ca: Pick<Ca, "database">,
-  { key }: Pick<Authority, "key">,
-  written: WrittenTbs,
-  signature: Uint8Array,
-): Promise<WrittenCrl> {
-  const { publication, octets, parts } = written;
-  const { head, tail } = crlFrame(octets, signatureAlgorithm(key.algorithm), signature);
-  await ca.database.read((sql) => recordCrlPart(sql, publication, parts + 1, tail));
-  await ca.database.read((sql) => recordCrlPart(sql, publication, 0, head));
-  return { ...written, head: head.length };
-}
-
-/**
- * The octets of a publication's parts, in pieces: of all of them, or from one position to another, both included.
- * @param octets how many there are in all: of few the parts are read at once.
- */
-export async function* crlParts(
-  { database }: Pick<Ca, "database">,
-  { octets, ...range }: PartRange & { readonly octets: number },
-): AsyncGenerator<Uint8Array, undefined> {
-  if (octets <= fewOctets) return yield* await database.read((sql) => readCrlParts(sql, range));
-  yield* produced<Uint8Array>((put) =>
-    database.transactAlone(readingMs, async (tx) => {
-      for await (const piece of streamCrlParts(tx, range)) await put(piece);
-    }),
-  );
-}
-
-const fewOctets = 1024 * 1024;
 
 function requiredUrl({ crl }: { readonly crl?: string }): string {
   if (crl === undefined) throw new Fault("internal", "an authority without a URL of its CRL has no shards");

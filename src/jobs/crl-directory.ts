@@ -6,7 +6,7 @@ import { readCrlOfSlot } from "../ca/crl-of-slot.ts";
 import type { CrlSlot, PublishedCrl } from "../ca/crl-slot.ts";
 import { listCrlSlots } from "../ca/crl-store.ts";
 import type { ServedCrl } from "../ca/served-crl.ts";
-import { crlParts } from "../ca/write-crl.ts";
+import { crlParts } from "../ca/crl-parts.ts";
 import { replaceFile } from "../durable-file.ts";
 import { Fault } from "../fault.ts";
 import { type CrlFile, fileState, openCrlFile } from "./crl-file.ts";

@@ -155,6 +155,18 @@ export const crlFieldRules: readonly CrlRule[] = [
     },
   },
   {
+    name: "chancery_crl_this_update_not_later",
+    severity: "e",
+    citation: "RFC 5280 §5.1.2.4; docs/CONFORMANCE.md XC-21",
+    check: (subject) => {
+      const { publishedThisUpdate } = subject.context;
+      // One that is no time is found above.
+      const { thisUpdate } = tolerantly(() => timesOf(subject)) ?? {};
+      if (publishedThisUpdate === undefined || thisUpdate === undefined || thisUpdate > publishedThisUpdate) return undefined;
+      return `thisUpdate is ${thisUpdate.toISOString()}; ${publishedThisUpdate.toISOString()} is that of the published one`;
+    },
+  },
+  {
     name: "chancery_crl_idp_not_slot_uri",
     severity: "e",
     citation: "RFC 5280 §5.2.5; TLS BR 7.2.2.1",

@@ -1,6 +1,7 @@
 import { Fault } from "../fault.ts";
 import { certListReader, type CertListField } from "./cert-list.ts";
 import type { CrlIssuer } from "./crl.ts";
+import type { CrlEntries } from "./crl-entry.ts";
 import { crlFieldRules } from "./lint-crl-fields.ts";
 import { crlEntryRules, entryWitness, type EntryRuleName } from "./lint-crl-entries.ts";
 import type { Finding } from "./lint.ts";
@@ -11,8 +12,9 @@ export type CrlLintContext = {
   readonly issuer?: CrlIssuer;
   /** The slot it is for: the URI of its shard, or undefined for the full CRL. */
   readonly slot?: { readonly distributionPoint: string | undefined };
-  /** Number of the CRL that is published there. */
+  /** Number and thisUpdate of the CRL that is published there. */
   readonly publishedNumber?: bigint;
+  readonly publishedThisUpdate?: Date;
   /** Whether it lists certificates of authorities: those have a reason always, and a CRL that may be older. @see BR 7.2.2, 4.9.7 */
   readonly listsAuthorities?: boolean;
 };
@@ -46,12 +48,20 @@ export type CrlLinter = {
 
 /**
  * The linter of a TBSCertList that comes in parts, as it goes to be signed, with memory for one part. Never throws for any bytes.
+ * @param seen is given the entries that have a form of ours as they go by.
  * @see RFC 5280 §5
  */
-export function crlLinter(context: CrlLintContext): CrlLinter {
+export function crlLinter(context: CrlLintContext, seen: (entries: CrlEntries) => void = () => {}): CrlLinter {
   const fields = new Map<CertListField, DerValue>();
-  const witness = entryWitness(fields, context);
-  const reader = certListReader("TBSCertList", { field: (name, value) => fields.set(name, value), ...witness.visitor });
+  const { visitor, found } = entryWitness(fields, context);
+  const reader = certListReader("TBSCertList", {
+    ...visitor,
+    field: (name, value) => fields.set(name, value),
+    entries(entries) {
+      visitor.entries(entries);
+      seen(entries);
+    },
+  });
   let malformed: string | undefined;
   const read = (act: () => void): void => {
     // After the first fault nothing more can be read.
@@ -65,7 +75,7 @@ export function crlLinter(context: CrlLintContext): CrlLinter {
     end() {
       read(() => reader.end());
       if (malformed !== undefined) return [{ rule: "chancery_crl_malformed", severity: "e", detail: malformed, citation: "RFC 5280 §5.1" }];
-      const subject = { context, fields, entries: witness.found };
+      const subject = { context, fields, entries: found };
       return crlRules.flatMap(({ name, severity, citation, check }) => {
         // A check that cannot read what it judges has found something.
         const detail = unlessMalformed(() => check(subject));
@@ -75,18 +85,33 @@ export function crlLinter(context: CrlLintContext): CrlLinter {
   };
 }
 
+/** Looks at the entries of a list as well, beside the rules. Disposed of when the list is over or given up. */
+export type EntryJudge = AsyncDisposable & {
+  /** The entries as they come; they are not kept. */
+  follow(entries: CrlEntries): Promise<void>;
+  /** What is wrong with the whole. */
+  end(): Promise<Finding[]>;
+};
+
 /**
- * The parts of a TBSCertList as they come, on their way to the token. Where the linter finds something the last one is followed by a fault
+ * The parts of a TBSCertList as they come, on their way to the token. Where anything is found in them the last one is followed by a fault
  * and not by the end, so that nothing is signed.
  * @throws Fault `lintRefused` with the rules and what they found.
  */
-export async function* lintedParts(parts: AsyncIterable<Uint8Array>, context: CrlLintContext): AsyncGenerator<Uint8Array, undefined> {
-  const linter = crlLinter(context);
+export async function* lintedParts(
+  parts: AsyncIterable<Uint8Array>,
+  context: CrlLintContext,
+  judge?: EntryJudge,
+): AsyncGenerator<Uint8Array, undefined> {
+  await using held = judge;
+  const seen: CrlEntries[] = [];
+  const linter = crlLinter(context, held && ((entries) => void seen.push(entries)));
   for await (const part of parts) {
     linter.push(part);
+    for (const entries of seen.splice(0)) await held?.follow(entries);
     yield part;
   }
-  const findings = linter.end();
+  const findings = [...linter.end(), ...((await held?.end()) ?? [])];
   if (findings.length === 0) return;
   const rules = findings.map(({ rule }) => rule);
   throw new Fault("lintRefused", findings.map(({ rule, detail }) => `${rule}: ${detail}`).join("; "), { members: { rules } });

@@ -8,7 +8,12 @@ type Vector = {
   readonly rule: string;
   readonly zlint: boolean;
   readonly context: boolean;
-  readonly meant: { readonly distributionPoint?: string; readonly publishedNumber: string; readonly listsAuthorities: boolean };
+  readonly meant: {
+    readonly distributionPoint?: string;
+    readonly publishedNumber: string;
+    readonly publishedThisUpdate: string;
+    readonly listsAuthorities: boolean;
+  };
 };
 
 const folder = new URL("../vectors/lint-crl/", import.meta.url);
@@ -40,8 +45,9 @@ const issuer = {
 } as const;
 
 function contextOf({ meant }: Vector): CrlLintContext {
-  const { distributionPoint, publishedNumber, listsAuthorities } = meant;
-  return { issuer, slot: { distributionPoint }, publishedNumber: BigInt(publishedNumber), listsAuthorities };
+  const { distributionPoint, listsAuthorities } = meant;
+  const published = { publishedNumber: BigInt(meant.publishedNumber), publishedThisUpdate: new Date(meant.publishedThisUpdate) };
+  return { issuer, slot: { distributionPoint }, ...published, listsAuthorities };
 }
 
 function lint(tbs: Uint8Array, context: CrlLintContext, cuts: readonly number[] = []): Finding[] {

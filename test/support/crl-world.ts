@@ -11,7 +11,7 @@ import { openAuthorities } from "../../src/ca/open-authorities.ts";
 import { openCrls } from "../../src/ca/publish-due-crls.ts";
 import { revoke } from "../../src/ca/revoke.ts";
 import { timekeeper } from "../../src/ca/timekeeper.ts";
-import { crlParts } from "../../src/ca/write-crl.ts";
+import { crlParts } from "../../src/ca/crl-parts.ts";
 import { openDatabase } from "../../src/database/connect.ts";
 import { verificationKey } from "../../src/pki/algorithm.ts";
 import { openToken } from "../../src/world.ts";

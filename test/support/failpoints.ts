@@ -34,18 +34,18 @@ export const issuancePoints: readonly Point[] = [
   "certificate:after",
 ];
 
-/** Every point on the way of a CRL, in the order in which it is passed; parts are written before and after the signature. */
+/** Every point on the way of a CRL, in the order in which it is passed; parts are written on the way to the signature, and after it. */
 export const crlPoints: readonly Point[] = [
   "lease:before",
   "lease:after",
   "publication:before",
   "publication:after",
   "snapshot:before",
+  "signParts:before",
   "part:before",
   "part:after",
-  "snapshot:after",
-  "signParts:before",
   "signParts:after",
+  "snapshot:after",
   "publish:before",
   "publish:after",
 ];

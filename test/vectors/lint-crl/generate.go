@@ -38,6 +38,7 @@ type vector struct {
 type context struct {
 	DistributionPoint string `json:"distributionPoint,omitempty"`
 	PublishedNumber   string `json:"publishedNumber"`
+	PublishedAt       string `json:"publishedThisUpdate"`
 	ListsAuthorities  bool   `json:"listsAuthorities"`
 }
 
@@ -177,6 +178,7 @@ var vectors = []vector{
 	{rule: "chancery_crl_time_not_rfc5280", file: "generalized", mutate: func(l *list) { l.nextUpdate = tlv(0x18, []byte("20260302120000Z")) }},
 	{rule: "chancery_crl_authority_key_not_slot", context: true, mutate: extensions(authorityKey(tlv(0x80, bytes.Repeat([]byte{8}, 20))), seven)},
 	{rule: "chancery_crl_number_not_greater", context: true, mutate: extensions(ourKey, number("020106"))},
+	{rule: "chancery_crl_this_update_not_later", context: true, mutate: func(*list) {}},
 	{rule: "chancery_crl_idp_not_slot_uri", shard: true, context: true, mutate: extensions(ourKey, seven, point(critical, fullName("http://status.example.org/crl/issuing-1/8.crl"), users))},
 	{rule: "chancery_crl_idp_not_slot_uri", shard: true, file: "absent", context: true, mutate: extensions(ourKey, seven)},
 	{rule: "chancery_crl_idp_not_slot_uri", shard: true, file: "two", context: true, mutate: extensions(ourKey, seven, point(critical, fullName(shardURL, shardURL), users))},
@@ -191,7 +193,10 @@ var vectors = []vector{
 }
 
 func meant(v vector) context {
-	made := context{PublishedNumber: "6", ListsAuthorities: v.file == "authorities"}
+	made := context{PublishedNumber: "6", PublishedAt: "2026-02-28T12:00:00Z", ListsAuthorities: v.file == "authorities"}
+	if v.rule == "chancery_crl_this_update_not_later" {
+		made.PublishedAt = "2026-03-01T12:00:00Z"
+	}
 	if v.shard {
 		made.DistributionPoint = shardURL
 	}
