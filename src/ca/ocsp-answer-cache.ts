@@ -26,7 +26,7 @@ export type AnswerCache = {
   readonly changeWatched: () => void;
   /** Every serial number that an answer is kept for. */
   readonly list: () => readonly SerialOf[];
-  /** No answer of an authority is current any more. */
+  /** No answer of an authority is current any more; whoever is making one takes it for changed. */
   readonly dropAuthority: (authority: string) => void;
   /** When the oldest current answer was made. */
   readonly oldest: () => Date | undefined;
@@ -102,6 +102,8 @@ export function openAnswerCache({ maximum }: { readonly maximum: number }): Answ
     list: () => [...kept.values()].map(({ of }) => of),
     dropAuthority: (authority) => {
       for (const [key, { of }] of kept) if (of.authority === authority) drop(key);
+      for (const [key, each] of watches)
+        if (key.startsWith(keyOf({ authority, serial: "" }))) for (const watch of each) watch.changed = true;
     },
     oldest: () => made.values().next().value?.thisUpdate,
   };

@@ -17,7 +17,7 @@ export type SignedAnswer = {
   readonly statuses: readonly CertStatus[];
 };
 
-/** What is to be signed. What `finish` gives is given back: it is called at a time when no change of any of the statuses is known of. */
+/** What is to be signed. What `finish` gives is given back: it is called at a time when no change of any of the statuses, or of the key, is known of. */
 export type SigningRequest<Finished> = {
   readonly questions: readonly Question[];
   readonly nonce?: Uint8Array | undefined;
@@ -34,20 +34,23 @@ const staleMs = 250;
 const rounds = 3;
 
 /**
- * Reads how the certificates stand and signs it. What was revoked before the call is never called good; what is revoked meanwhile is read
+ * Reads how certificates of the authority `slug` stand and signs it. What was revoked before the call is never called good; what is revoked meanwhile is read
  * again where it is known of, and where the signature took long.
  * @returns undefined when one of the certificates is none that was issued.
  * @throws Fault `hsmUnavailable`, `databaseUnavailable`, `busy`: no signature can be had now.
  */
 export async function signAnswer<Finished>(
   ocsp: Ocsp,
-  responder: Responder,
+  slug: string,
   { questions, nonce, finish }: SigningRequest<Finished>,
 ): Promise<Finished | undefined> {
   const read = () => Promise.all(questions.map(({ of }) => ocsp.readStatus(of)));
   for (let round = 1; round <= rounds; round += 1) {
-    // Before the status is read: whatever the feed tells from now on may be newer than what was read.
+    // Before the status is read: whatever the feed tells from now on may be newer than what was read. So may the responder be, whose key is
+    // blocked meanwhile: what it signed is not given, and the next round is signed by the key in its place, if there is one.
     using watch = ocsp.cache.watch(questions.map(({ of }) => of));
+    const responder = ocsp.responders.get(slug);
+    if (!responder) return undefined;
     const readAt = ocsp.milliseconds();
     const statuses = await read();
     if (statuses.some(({ status }) => status === "unknown")) return undefined;

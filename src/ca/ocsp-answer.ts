@@ -66,7 +66,7 @@ async function answerAlone(
   questions: readonly Question[],
   { nonce }: OcspRequest,
 ): Promise<CountedAnswer> {
-  return (await signAnswer(ocsp, responder, { questions, nonce, finish: alone })) ?? unauthorized;
+  return (await signAnswer(ocsp, responder.authority.slug, { questions, nonce, finish: alone })) ?? unauthorized;
 }
 
 function alone({ response, statuses: [status] }: SignedAnswer): CountedAnswer {
@@ -124,7 +124,7 @@ function makeShared(ocsp: Ocsp, responder: Responder, { question, client }: Clie
 }
 
 async function make(ocsp: Ocsp, responder: Responder, question: Question): Promise<CountedAnswer> {
-  const kept = await signAnswer(ocsp, responder, {
+  const kept = await signAnswer(ocsp, responder.authority.slug, {
     questions: [question],
     finish: ({ response, thisUpdate, nextUpdate, statuses: [status = { status: "unknown" }] }) => {
       // At half of its life: twelve hours.

@@ -73,13 +73,17 @@ describe("kept answers", () => {
     expect(later.changed).toBe(false);
   });
 
-  test("an authority's are ended together", () => {
+  test("an authority's are ended together, and those that are being made are changed", () => {
     const cache = openAnswerCache({ maximum: 10 });
     const [own, another] = [answerAt(1), answerAt(2)];
     cache.keep(of("01"), certId, own);
     cache.keep({ authority: "issuing-2", serial: "01" }, certId, another);
+    const made = [of("02"), { authority: "issuing-2", serial: "02" }, { authority: "issuing-10", serial: "02" }].map((each) =>
+      cache.watch([each]),
+    );
     cache.dropAuthority("issuing-1");
     expect([own.current, another.current]).toEqual([false, true]);
+    expect(made.map(({ changed }) => changed)).toEqual([true, false, false]);
   });
 
   test("the oldest that is kept is known, whichever were asked for, dropped or made anew", () => {

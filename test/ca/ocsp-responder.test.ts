@@ -52,6 +52,13 @@ describe("a responder's certificate", () => {
     const rows = await ground.chancery.service.ca.database.read((sql) => sql`select from certificate where profile = 'ocsp-responder'`);
     return rows.length;
   };
+  /** What `init` does where the responder's key is compromised; done twice it makes one key. */
+  const withNewKey = async (): Promise<void> => {
+    const { service } = ground.chancery;
+    await using hsm = await openToken({ config: service.config, events: recordedEvents() }, "issuing, administration");
+    await generateResponderKey({ ...service.ca, hsm }, "issuing-1");
+    await generateResponderKey({ ...service.ca, hsm }, "issuing-1");
+  };
   test("is the issuing authority's own, for OCSP alone, without a place to ask for its own status, for 30 days (XO-13, RFC 6960 §4.2.2.2)", async () => {
     const { der } = certificateOf(instance);
     const certificate = new X509Certificate(der);
@@ -163,24 +170,51 @@ describe("a responder's certificate", () => {
     const old = certificateOf(instance);
     await instance.answer(request);
     await ground.revoke(old.serial, 1);
-    const { service } = ground.chancery;
-    const hsm = await openToken({ config: service.config, events: recordedEvents() }, "issuing, administration");
-    try {
-      await generateResponderKey({ ...service.ca, hsm }, "issuing-1");
-      await generateResponderKey({ ...service.ca, hsm }, "issuing-1");
-    } finally {
-      await hsm[Symbol.asyncDispose]();
-    }
+    await withNewKey();
     await renew(instance);
     const fresh = certificateOf(instance);
     expect(new X509Certificate(fresh.der).publicKey.equals(new X509Certificate(old.der).publicKey)).toBe(false);
     const { response } = await instance.answer(request);
     expect(Buffer.from(response).includes(Buffer.from(fresh.der))).toBe(true);
     expect(await ground.verdict({ response }, serial)).toMatchObject({ verified: true, statuses: ["good"] });
-    const names = await service.ca.database.read(
+    const names = await ground.chancery.service.ca.database.read(
       (sql) => sql<{ name: string }[]>`select name from key_pair where name like 'ocsp-%' order by name`,
     );
     expect(names.map(({ name }) => name)).toEqual(["ocsp-issuing-1", "ocsp-issuing-1.2"]);
+  });
+
+  test.for([
+    { name: "for everybody", request: (serial: string) => ground.request(serial) },
+    { name: "for one request alone", request: (serial: string) => ground.requestWithNonce(serial) },
+  ])(
+    "whose key is blocked while an answer $name is signed: the new key signs it, the old one nothing that is given",
+    async ({ request }) => {
+      const serial = await ground.issued();
+      const old = certificateOf(instance);
+      let blocked = false;
+      instance.on.signed = async () => {
+        if (blocked) return;
+        blocked = true;
+        await ground.revoke(old.serial, 1);
+        await withNewKey();
+        await renew(instance);
+      };
+      const answer = await instance.answer(await request(serial));
+      const [gone, fresh] = [old, certificateOf(instance)].map(({ der }) => Buffer.from(answer.response).includes(Buffer.from(der)));
+      expect([gone, fresh, instance.signatures()]).toEqual([false, true, 2]);
+      expect(await ground.verdict(answer, serial)).toMatchObject({ verified: true, statuses: ["good"] });
+    },
+  );
+
+  test("whose key is blocked while an answer is signed, with no other in its place: nothing is given, and nothing kept", async () => {
+    const request = await ground.request(await ground.issued());
+    instance.on.signed = async () => {
+      instance.on.signed = undefined;
+      await ground.revoke(certificateOf(instance).serial, 1);
+      await renew(instance);
+    };
+    await expect(instance.answer(request)).rejects.toMatchObject({ code: "busy" });
+    expect(instance.ocsp.cache.list()).toEqual([]);
   });
 
   test("is renewed while issuance is halted, and answers are signed; what others ask for is not", async () => {
