@@ -50,7 +50,7 @@ test("halted, REST says so with the reason, ACME as 503 that leaves the order re
       database: { ready: true },
     },
   });
-  expect((await ops("/readyz/status")).status).toBe(200);
+  for (const path of ["/readyz/status", "/readyz/revoke"]) expect((await ops(path)).status).toBe(200);
   expect(await (await ops("/metrics")).text()).toMatch(/^chancery_issuance_halted(\{[^}]*\})? 1$/m);
 
   expect((await say("/v1/resume", "it was found")).json()).toEqual({ halted: false });

@@ -9,14 +9,17 @@ const checkMs = 2_000;
 /**
  * The ops listener, plain HTTP, for orchestrators and Prometheus: `/livez` says that the process answers, and which one it is;
  * `/readyz` and its parts whether it can do its work, with the reason of each check; `/metrics` what it has counted. Readiness to give status stands apart from readiness
- * to issue, since the one outlives database and HSM (O-3, O-4).
+ * to issue, since the one outlives database and HSM (O-3, O-4); and so does readiness to revoke, which goes on while issuance is halted or the token is away.
  */
 export function opsListener(doors: OpsDoors): Handler {
   const all = [...doors.issueChecks, ...doors.statusChecks.filter((check) => !doors.issueChecks.some(({ name }) => name === check.name))];
+  // All that a revocation needs to be durable; CRLs and OCSP tell of it as soon as they can be signed.
+  const revokeChecks = doors.issueChecks.filter(({ name }) => name === "database");
   const pages: Readonly<Record<string, () => PlainAnswer | Promise<PlainAnswer>>> = {
     "/livez": () => json(200, { live: true, instance: doors.instance }),
     "/readyz": () => readiness(all),
     "/readyz/issue": () => readiness(doors.issueChecks),
+    "/readyz/revoke": () => readiness(revokeChecks),
     "/readyz/status": () => readiness(doors.statusChecks),
     "/metrics": () => metrics(doors),
   };

@@ -64,16 +64,21 @@ describe("health (O-3)", () => {
       },
     });
     expect((await ask("/readyz/issue")).status).toBe(200);
+    expect((await ask("/readyz/revoke")).json()).toEqual({
+      ready: true,
+      checks: { database: { ready: true, detail: expect.any(String) } },
+    });
     expect((await ask("/readyz/status")).status).toBe(200);
   });
 
-  test("with the token away: 503 and the reason for issuing, while status stays ready and is served (O-4)", async () => {
+  test("with the token away: 503 and the reason for issuing, while status stays ready and is served, and revoking too (O-4)", async () => {
     hsmAway = { ready: false, detail: "the token is away", queued: 0, sessions: 0 };
     try {
       for (const path of ["/readyz", "/readyz/issue"]) {
         const answer = await ask(path);
         expect([answer.status, answer.json().ready, answer.json().checks.hsm.detail]).toEqual([503, false, "the token is away"]);
       }
+      expect((await ask("/readyz/revoke")).status).toBe(200);
       await statusIsServed();
     } finally {
       hsmAway = undefined;
@@ -85,7 +90,7 @@ describe("health (O-3)", () => {
     await proxy.down();
     try {
       await expect.poll(async () => (await ask("/readyz/issue")).json().checks.database.ready, { timeout: 20_000 }).toBe(false);
-      expect((await ask("/readyz")).status).toBe(503);
+      for (const path of ["/readyz", "/readyz/revoke"]) expect((await ask(path)).status).toBe(503);
       await statusIsServed();
       const refused = await service.ask("/v1/certificates");
       expect([refused.status, refused.headers["retry-after"], refused.json()["code"]]).toEqual([503, "5", "databaseUnavailable"]);
