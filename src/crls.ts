@@ -1,6 +1,8 @@
 import type { Ca } from "./ca/ca.ts";
 import { isHalfOver } from "./ca/crl-slot.ts";
 import { listDueRootCrls, openCrls, publishDueCrls, sweepCrls } from "./ca/publish-due-crls.ts";
+import type { CrlHold } from "./ca/crl-hold-store.ts";
+import { readCrlHolds, releaseRemedy } from "./ca/restored-crl.ts";
 import type { ServedCrl } from "./ca/served-crl.ts";
 import type { Check, Verdict } from "./http/doors.ts";
 import { type CrlDirectory, openCrlDirectory } from "./jobs/crl-directory.ts";
@@ -20,7 +22,7 @@ export async function openCrlService({ config, metrics }: World, ca: Ca): Promis
   const directory = await openCrlDirectory(ca, config.crlDir);
   await refreshFirst(ca, directory);
   // Of the last look: readiness is asked while the database is away.
-  let dueRoots: readonly string[] = [];
+  let waiting: Waiting = { dueRoots: [], holds: await readCrlHolds(ca) };
   const ofEach = (value: (crl: ServedCrl) => number) => () =>
     [...directory.all()].map(([path, crl]) => ({ labels: { crl: path }, value: value(crl) }));
   metrics.measureEach({
@@ -46,7 +48,11 @@ export async function openCrlService({ config, metrics }: World, ca: Ca): Promis
     jobs: [
       { name: "crl", everySeconds: 5, act: async () => void (await publishDueCrls(ca)) },
       { name: "crl directory", everySeconds: 2, act: directory.refresh },
-      { name: "root crl", everySeconds: 5, act: async () => void (dueRoots = await listDueRootCrls(ca)) },
+      {
+        name: "root crl",
+        everySeconds: 5,
+        act: async () => void (waiting = { dueRoots: await listDueRootCrls(ca), holds: await readCrlHolds(ca) }),
+      },
       {
         name: "crl age",
         everySeconds: 3_600,
@@ -57,10 +63,13 @@ export async function openCrlService({ config, metrics }: World, ca: Ca): Promis
       },
       { name: "crl sweep", everySeconds: 60, act: () => sweepCrls(ca) },
     ],
-    check: { name: "crls", run: () => verdict(ca, directory, dueRoots) },
+    check: { name: "crls", run: () => verdict(ca, directory, waiting) },
     [Symbol.asyncDispose]: () => directory[Symbol.asyncDispose](),
   };
 }
+
+/** What waits for a person: paths of roots' CRLs that are to be made, and slots in which nothing is published. */
+type Waiting = { readonly dueRoots: readonly string[]; readonly holds: readonly CrlHold[] };
 
 /** A disk that is full or a directory that may not be written stops no start: what is short is served from memory, and the job tries again. */
 async function refreshFirst({ events }: Ca, directory: CrlDirectory): Promise<void> {
@@ -81,6 +90,10 @@ async function tellStale(ca: Ca, directory: CrlDirectory): Promise<void> {
   for (const path of new Set([...stale, ...(await listDueRootCrls(ca))])) {
     const nextUpdate = directory.crl(path)?.nextUpdate.toISOString();
     ca.events.tell("warn", "crl.stale", { crl: path, nextUpdate, remedy: remedy(ca, path) });
+  }
+  for (const { path, authority, number, takenOver } of await readCrlHolds(ca)) {
+    const revocations = takenOver ?? 0;
+    ca.events.tell("error", "crl.held", { crl: path, number: String(number), revocations, remedy: releaseRemedy(authority) });
   }
 }
 
@@ -105,18 +118,21 @@ function remedy({ authorities }: Pick<Ca, "authorities">, path: string): string 
 
 /**
  * Not ready without a CRL of use of an issuing authority: another instance may have it. What only a person can mend is told beside.
- * @param dueRoots paths of roots' CRLs that are to be made.
  */
-function verdict(ca: Ca, directory: CrlDirectory, dueRoots: readonly string[]): Verdict {
+function verdict(ca: Ca, directory: CrlDirectory, { dueRoots, holds }: Waiting): Verdict {
   const now = ca.clock.now();
   const isOfUse = (path: string): boolean => (directory.crl(path)?.nextUpdate ?? now) > now;
   const issuing = [...ca.authorities.values()].filter(({ kind }) => kind === "issuing");
   const useless = [...ca.authorities.keys()].filter((slug) => !isOfUse(slug));
   const stale = [...directory.all()].filter(([path, crl]) => isOfUse(path) && isHalfOver(crl, now)).map(([path]) => path);
+  const held = new Set(holds.map(({ path }) => path));
   const told = new Set([...useless, ...stale]);
   const sentences = [
-    ...useless.map((slug) => `there is no current one of ${slug}: ${remedy(ca, slug)}`),
-    ...stale.map((path) => `half of the life of ${path} is over: ${remedy(ca, path)}`),
+    ...holds.map(
+      ({ path, authority }) => `nothing is published in ${path}: the database is older than its last CRL: ${releaseRemedy(authority)}`,
+    ),
+    ...useless.filter((slug) => !held.has(slug)).map((slug) => `there is no current one of ${slug}: ${remedy(ca, slug)}`),
+    ...stale.filter((path) => !held.has(path)).map((path) => `half of the life of ${path} is over: ${remedy(ca, path)}`),
     ...dueRoots.filter((path) => !told.has(path)).map((path) => `a revocation is not on ${path} yet: ${remedy(ca, path)}`),
   ];
   return {

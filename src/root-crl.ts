@@ -1,6 +1,8 @@
 import type { Authority } from "./ca/authority.ts";
 import type { PublishedCrl } from "./ca/crl-slot.ts";
+import type { CrlHold } from "./ca/crl-hold-store.ts";
 import { openAuthorities, requireKeys } from "./ca/open-authorities.ts";
+import { releaseCrls } from "./ca/restored-crl.ts";
 import { listRootsWithoutCrl, publishFirstRootCrls, publishRootCrl, type RootCrlWorld } from "./ca/root-crl.ts";
 import type { Config } from "./config.ts";
 import { Fault } from "./fault.ts";
@@ -16,6 +18,32 @@ export async function renewRootCrl(config: Config, slug: string, overrides: Over
   const world = { ...(await openWorldBeside(config, overrides, stack)), config };
   const authorities = await openAuthorities(world.database, config.statusUrl);
   return await withToken(world, authorities, (root) => publishRootCrl(root, slug));
+}
+
+/** What was agreed to. */
+export type AgreedRestore = {
+  /** The CRLs that were held, with how many revocations each has brought back. */
+  readonly released: readonly CrlHold[];
+  /** The next one of a root, which is made at once; those of others the service makes. */
+  readonly crl?: PublishedCrl;
+};
+
+/**
+ * Lets the CRLs of an authority go on from a database that was restored from a backup, beside a running service or without one.
+ * @throws Fault `notFound` when none is held, `busy` while revocations are being taken over; for a root as `renewRootCrl`
+ */
+export async function agreeToRestore(
+  config: Config,
+  { slug, reason }: { readonly slug: string; readonly reason: string },
+  overrides: Overrides = {},
+): Promise<AgreedRestore> {
+  await using stack = new AsyncDisposableStack();
+  const world = { ...(await openWorldBeside(config, overrides, stack)), config };
+  const authorities = await openAuthorities(world.database, config.statusUrl);
+  const principal = `host:${process.geteuid?.() ?? "unknown"}`;
+  const released = await releaseCrls(world, { authority: slug, principal, reason });
+  if (authorities.get(slug)?.kind !== "root") return { released };
+  return { released, crl: await withToken(world, authorities, (root) => publishRootCrl(root, slug)) };
 }
 
 /**

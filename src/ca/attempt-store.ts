@@ -195,9 +195,12 @@ export async function closeAttempt(tx: Tx, row: Omit<CertificateRow, "certificat
         ${row.notBefore.toISOString()}, ${row.notAfter.toISOString()}, ${row.recordedAt.toISOString()})
       on conflict do nothing
       returning authority, serial, not_after, recorded_at
+    ), revoked as (
+      insert into revocation (authority, serial, revoked_at, reason, not_after, shard)
+      select authority, serial, date_trunc('second', recorded_at), 0, not_after, shard from closed join issuance using (authority, serial)
+      on conflict do nothing
     )
-    insert into revocation (authority, serial, revoked_at, reason, not_after, shard)
-    select authority, serial, date_trunc('second', recorded_at), 0, not_after, shard from closed join issuance using (authority, serial)`;
+    select from closed`;
   return result.count === 1;
 }
 

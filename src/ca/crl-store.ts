@@ -1,6 +1,7 @@
 import type { Tx } from "../database/connect.ts";
 import type { Sql } from "../database/connection.ts";
 import { columns } from "./columns.ts";
+import { isSlotHeld } from "./crl-hold-store.ts";
 import type { CrlSlot, CrlTerms, PublishedCrl } from "./crl-slot.ts";
 
 /** The right to publish in a slot: who holds the highest fence may. `publication` is its owner. */
@@ -68,11 +69,11 @@ export async function listDueCrls(
 export const isNewTo = (snapshot: string): string =>
   `not pg_visible_in_snapshot(r.transaction_id, ${snapshot}) and r.transaction_id < pg_snapshot_xmax(pg_current_snapshot())`;
 
-/** Unleased → leased by `publication`, under the next fence. Undefined when another holds the lease. Time is the server's. */
+/** Unleased → leased by `publication`, under the next fence. Undefined when another holds the lease, or the slot is held. Time is the server's. */
 export async function takeCrlLease(sql: Sql, path: string, publication: string): Promise<{ lease: CrlLease; slot: CrlSlot } | undefined> {
   const [row] = await sql<(SlotColumns & { fence: string })[]>`
     update crl_slot s set lease_owner = ${publication}, lease_until = ${leaseEnd(sql)}, fence = fence + 1
-    where path = ${path} and (lease_until is null or lease_until < clock_timestamp())
+    where path = ${path} and (lease_until is null or lease_until < clock_timestamp()) and not ${sql.unsafe(isSlotHeld)}
     returning ${slotColumns(sql)}, s.fence`;
   return row && { lease: { path, publication, fence: BigInt(row.fence) }, slot: slotOf(row) };
 }
@@ -89,7 +90,7 @@ export async function endCrlLease(sql: Sql, lease: CrlLease): Promise<void> {
 
 /**
  * Leased, with `before` published → `crl` published, unleased.
- * @returns false when the lease has gone to another, or something else was published.
+ * @returns false when the lease has gone to another, something else was published, or the slot is held.
  */
 export async function recordPublishedCrl(
   { sql }: Tx,
@@ -97,10 +98,11 @@ export async function recordPublishedCrl(
   { before, crl, snapshot }: { readonly before: PublishedCrl | undefined; readonly crl: PublishedCrl; readonly snapshot: string },
 ): Promise<boolean> {
   const result = await sql`
-    update crl_slot set publication = ${crl.publication}, number = ${String(crl.number)}, this_update = ${crl.thisUpdate.toISOString()},
+    update crl_slot s set publication = ${crl.publication}, number = ${String(crl.number)}, this_update = ${crl.thisUpdate.toISOString()},
       next_update = ${crl.nextUpdate.toISOString()}, entries = ${crl.entries}, octets = ${crl.octets}, sha256 = ${Buffer.from(crl.sha256, "hex")},
       snapshot = ${snapshot}::pg_snapshot, previous = publication, lease_owner = null, lease_until = null
-    where ${held(sql, lease)} and publication is not distinct from ${before?.publication ?? null}::uuid`;
+    where ${held(sql, lease)} and publication is not distinct from ${before?.publication ?? null}::uuid
+      and not ${sql.unsafe(isSlotHeld)}`;
   return result.count === 1;
 }
 

@@ -5,6 +5,7 @@ import type { PublishedCrl } from "./crl-slot.ts";
 import { listCrlSlots, openCrlSlots } from "./crl-store.ts";
 import { type CrlWorld, publishCrl } from "./publish-crl.ts";
 import { publishFirstCrls } from "./publish-due-crls.ts";
+import { requireCrlNotHeld } from "./restored-crl.ts";
 import { timekeeper, type Timekeeper } from "./timekeeper.ts";
 
 /** `hsm` is the root's token, opened for this act. */
@@ -30,10 +31,11 @@ export async function publishFirstRootCrls(world: RootCrlWorld): Promise<void> {
 
 /**
  * Makes the next CRL of a root and publishes it; durable with its audit record on return.
- * @throws Fault `notFound` when there is no such root; `busy` when somebody else is at it, or the clock is not to be trusted; `hsmUnavailable`
+ * @throws Fault `notFound` when there is no such root; `refusedToStart` when the database is older than the last one; `busy` when somebody else is at it, or the clock is not to be trusted; `hsmUnavailable`
  */
 export async function publishRootCrl(world: RootCrlWorld, slug: string): Promise<PublishedCrl> {
   const path = await openSlot(world, rootOf(world, slug).slug);
+  await requireCrlNotHeld(world, path);
   const published = await publishCrl({ ...world, timekeeper: await keeperOf(world) }, path);
   if (!published)
     throw new Fault("busy", `the CRL of ${slug} is being made by somebody else, or was a moment ago: try again in half a minute`);

@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { Fault } from "../fault.ts";
 import { listAuthorities } from "../client/authority.ts";
 import { addCommand, addGroup } from "./command.ts";
 import { readConfig } from "./read-config.ts";
@@ -43,11 +44,19 @@ function addCrl(ca: Command, shell: Shell): void {
     usage: "crl <slug>",
     summary: "renew the CRL of a root",
     description:
-      "Renew the CRL of a root, which lasts 180 days: opens the root's token for this one act, beside a running service or without one. Instances serve the new CRL within seconds. CRLs of issuing authorities are renewed by the service itself.",
-    examples: ["npx chancery ca crl root-1", "npx chancery ca crl root-1 --config /etc/chancery.yaml --json"],
+      "Renew the CRL of a root, which lasts 180 days: opens the root's token for this one act, beside a running service or without one. Instances serve the new CRL within seconds. CRLs of issuing authorities are renewed by the service itself. With --after-restore: after the database was restored from a backup, let the authority's CRLs go on, which are held until then.",
+    examples: [
+      "npx chancery ca crl root-1",
+      "npx chancery ca crl root-1 --config /etc/chancery.yaml --json",
+      'npx chancery ca crl issuing-1 --after-restore --reason "restored the backup of 02:00, see INC-12"',
+    ],
   })
+    .option("--after-restore", "let CRLs go on that are held since the database is older than they are; needs --reason")
+    .option("--reason <text>", "why the database is older, in one line: it stands in the audit log")
     .option("--config <file>", "YAML file with options; the environment wins over it")
-    .action(async (slug: string, { config: file, json }: { config?: string; json?: boolean }) => {
+    .action(async (slug: string, { config: file, json, afterRestore, reason }: CrlOptions) => {
+      if (afterRestore || reason !== undefined)
+        return await agree(shell, slug, { file, json, reason: requiredReason(afterRestore, reason) });
       const config = await readConfig(shell, file);
       const { renewRootCrl } = await import("../root-crl.ts");
       const { number, thisUpdate, nextUpdate, entries, sha256 } = await renewRootCrl(config, slug);
@@ -61,6 +70,34 @@ function addCrl(ca: Command, shell: Shell): void {
       };
       print(shell, { document: crl, text: members({ ...crl, entries: String(entries) }) }, json);
     });
+}
+
+type CrlOptions = { config?: string; json?: boolean; afterRestore?: boolean; reason?: string };
+
+function requiredReason(afterRestore: boolean | undefined, reason: string | undefined): string {
+  if (!afterRestore) throw new Fault("malformed", "--reason goes with --after-restore");
+  if (reason === undefined || !/^[^\p{Cc}]{1,200}$/u.test(reason.trim())) {
+    throw new Fault("malformed", "--after-restore needs --reason TEXT, one line of at most 200 characters");
+  }
+  return reason.trim();
+}
+
+/** Lets the CRLs of an authority go on after a restore; a root's next one is made at once. */
+async function agree(
+  shell: Shell,
+  slug: string,
+  { file, json, reason }: { readonly file: string | undefined; readonly json: boolean | undefined; readonly reason: string },
+): Promise<void> {
+  const config = await readConfig(shell, file);
+  const { agreeToRestore } = await import("../root-crl.ts");
+  const { released, crl } = await agreeToRestore(config, { slug, reason });
+  const document = {
+    authority: slug,
+    released: released.map(({ path, number, takenOver }) => ({ crl: path, number: String(number), revocations: takenOver ?? 0 })),
+    ...(crl && { number: String(crl.number), nextUpdate: shown(crl.nextUpdate) }),
+  };
+  const rows = document.released.map(({ crl: path, number, revocations }) => [path, number, String(revocations)]);
+  print(shell, { document, text: table(["CRL", "LOST NUMBER", "REVOCATIONS TAKEN OVER"], rows) }, json);
 }
 
 /** RFC 3339 in UTC, whole seconds, as the service shows times. */

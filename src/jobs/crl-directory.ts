@@ -5,6 +5,7 @@ import { readAuthorityCertificate } from "../ca/crl-entry-store.ts";
 import { readCrlOfSlot } from "../ca/crl-of-slot.ts";
 import type { CrlSlot, PublishedCrl } from "../ca/crl-slot.ts";
 import { listCrlSlots } from "../ca/crl-store.ts";
+import { type RestoredWorld, takeOverCrl } from "../ca/restored-crl.ts";
 import type { ServedCrl } from "../ca/served-crl.ts";
 import { crlParts } from "../ca/crl-parts.ts";
 import { replaceFile } from "../durable-file.ts";
@@ -15,7 +16,7 @@ import { type CrlFile, fileState, openCrlFile } from "./crl-file.ts";
 export type CrlDirectory = AsyncDisposable & {
   /**
    * Brings both up to what is published. What cannot be had now stays as it was. No CRL is followed by an older one: where the database was
-   * restored from a backup, the newer one stays until a newer still is published.
+   * restored from a backup, the newer one stays until a newer still is published, and what it lists is taken over.
    */
   readonly refresh: () => Promise<void>;
   /** What is served under a slot's path; undefined before the first. */
@@ -27,7 +28,7 @@ export type CrlDirectory = AsyncDisposable & {
 const memoryOctets = 1024 * 1024;
 
 /** What the directory stands on. */
-export type CrlDirectoryWorld = Pick<Ca, "database" | "events">;
+export type CrlDirectoryWorld = RestoredWorld;
 
 /** Opens the directory, and brings it up to date as far as that can be done now. */
 export async function openCrlDirectory(ca: CrlDirectoryWorld, directory: string): Promise<CrlDirectory> {
@@ -37,14 +38,31 @@ export async function openCrlDirectory(ca: CrlDirectoryWorld, directory: string)
     held.set(path, next);
     if (before?.file !== next.file) before?.file?.release();
   };
+  /** By path: the CRL that is newer than the database's, of which everything is done. */
+  const takenOver = new Map<string, string>();
+  const takeOver = async (slot: CrlSlot): Promise<void> => {
+    const crl = held.get(slot.path)?.crl;
+    if (!crl || !slot.published || crl.number <= slot.published.number || takenOver.get(slot.path) === crl.sha256) return;
+    await takeOverCrl(ca, slot, crl);
+    takenOver.set(slot.path, crl.sha256);
+  };
   const refresh = async (): Promise<void> => {
     const failures: unknown[] = [];
-    for (const slot of await ca.database.read(listCrlSlots)) {
+    const slots = await ca.database.read(listCrlSlots);
+    for (const slot of slots) {
       const { path, published } = slot;
       if (!published) continue;
       try {
         const place = { slot, published, file: join(directory, `${path}.crl`) };
         for await (const next of steps(ca, place, held.get(path))) hold(path, next);
+      } catch (cause) {
+        failures.push(cause);
+      }
+    }
+    // Shards first: which one a certificate names that the database does not know is told by the shard's own CRL alone.
+    for (const slot of slots.toSorted((one, other) => Number(one.shard === undefined) - Number(other.shard === undefined))) {
+      try {
+        await takeOver(slot);
       } catch (cause) {
         failures.push(cause);
       }

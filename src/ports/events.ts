@@ -30,6 +30,7 @@ export type EventName =
   | "crl.refused"
   | "crl.failed"
   | "crl.file.refused"
+  | "crl.held"
   | "crl.stale"
   | "crl.large"
   | "hsm.host.started"

@@ -2,6 +2,7 @@ import { readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { publishCrl } from "../../src/ca/publish-crl.ts";
+import { releaseCrls } from "../../src/ca/restored-crl.ts";
 import type { ServedCrl } from "../../src/ca/served-crl.ts";
 import { type CrlDirectory, openCrlDirectory } from "../../src/jobs/crl-directory.ts";
 import { type CrlGround, crlGround, opensslCrl, standing } from "../support/crl-world.ts";
@@ -103,7 +104,7 @@ describe("the directory of CRLs", () => {
     expect(stuck.crl("root-1")).toBeDefined();
   });
 
-  test("goes not back to an older CRL where the database was restored: the file of before stays until a newer one is published (XC-14)", async () => {
+  test("goes not back to an older CRL where the database was restored: the file of before stays until a newer one is published, once somebody has agreed (XC-14, XR-11)", async () => {
     const kept = await standing(crls.ca);
     await publishNext();
     await directory.refresh();
@@ -119,6 +120,9 @@ describe("the directory of CRLs", () => {
       });
       expect(await octetsOf(instance.crl("issuing-1"))).toEqual(newest.der);
     }
+    crls.clock.aheadSeconds += 1;
+    expect(await publishCrl(crls.ca, "issuing-1")).toBeUndefined();
+    await releaseCrls(crls.ca, { authority: "issuing-1", principal: "host:test", reason: "test" });
     await publishNext();
     await started.refresh();
     expect(started.crl("issuing-1")?.number).toBeGreaterThan(newest.number);
