@@ -18,7 +18,7 @@ async function single(question: Question): Promise<Answer> {
   // Here OpenSSL itself fetches what the CDP names.
   if (method === "shard CRL") return await verify(specimen, ["-crl_check", "-crl_download"]);
   const source = method === "OCSP GET" ? ["-respin", response ?? ""] : ["-url", ocspUrl];
-  const nonce = method === "OCSP nonce" ? [] : ["-no_nonce"];
+  const nonce = method === "OCSP nonce" ? ["-respout", nonceResponseOf(specimen)] : ["-no_nonce"];
   const ended = await execute("openssl", [
     "ocsp",
     ...source,
@@ -31,6 +31,11 @@ async function single(question: Question): Promise<Answer> {
     ...trust(root),
   ]);
   return statusIn(`${ended.stdout}\n${ended.stderr}`, certificate, method);
+}
+
+/** The file in which OpenSSL keeps what the responder answered to its nonce. */
+export function nonceResponseOf({ certificate }: Specimen): string {
+  return `${certificate}.nonce.response`;
 }
 
 /** `openssl verify` of a certificate, with `options` about CRLs. */

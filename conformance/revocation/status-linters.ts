@@ -3,18 +3,23 @@ import { outputOf, several } from "../execute.ts";
 import type { Run } from "../matrix.ts";
 import { pkilint, zlint, type Finding, type Linter } from "../peer/linter.ts";
 import { fetchFile, fileOf } from "./evidence.ts";
-import { answerable } from "./openssl.ts";
+import { answerable, nonceResponseOf } from "./openssl.ts";
 import { crlPaths, type Stage } from "./stage.ts";
 import type { Question } from "./tool.ts";
 
 /** What is linted: CRLs of an issuer of end entities, CRLs of a root, and OCSP responses; DER files. */
 type Linted = { readonly crls: readonly string[]; readonly rootCrls: readonly string[]; readonly responses: readonly string[] };
 
-/** zlint and pkilint find nothing, warnings included, in the CRLs of the service and in the OCSP responses that the questions got. */
+/**
+ * zlint and pkilint find nothing, warnings included, in the CRLs of the service and in the OCSP responses that the questions got, with those that OpenSSL
+ * got to a nonce.
+ */
 export async function statusLinters(run: Run, { url, place }: Stage, questions: readonly Question[]): Promise<void> {
   const fetched = (paths: readonly string[]): Promise<string[]> =>
     several(paths, 2, (path) => fetchFile(url(path), fileOf(place.directory, url(path))));
-  const signed = questions.filter(({ specimen }) => answerable(specimen)).map(({ response }) => response);
+  const signed = questions
+    .filter(({ specimen }) => answerable(specimen))
+    .map(({ method, specimen, response }) => (method === "OCSP nonce" ? nonceResponseOf(specimen) : response));
   const linted = {
     crls: await fetched([crlPaths.full, ...crlPaths.shards]),
     rootCrls: await fetched([crlPaths.root]),
