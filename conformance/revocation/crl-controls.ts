@@ -38,8 +38,8 @@ const wrongShard: Control = {
     pyhanko: "undetermined",
     "nginx+curl": "undetermined",
   },
-  // X509_V_ERR_DIFFERENT_CRL_SCOPE
-  words: { openssl: "error 44 at", "nginx+curl": "different CRL scope" },
+  // X509_V_ERR_DIFFERENT_CRL_SCOPE; what Java took no CRL for, its status it does not know.
+  words: { openssl: "error 44 at", java: "revocation status", "nginx+curl": "different CRL scope" },
 };
 
 const everybodyAccepts: Readonly<Record<ToolName, Verdict>> = {
