@@ -12,14 +12,15 @@ export const profiles: Readonly<Record<Family, string>> = { full: "mtls", shard:
 /** What certificates of one service have in common: where their files lie, and under whom they stand. */
 export type Place = { readonly directory: string; readonly issuer: string; readonly root: string };
 
-/** One certificate in each condition that the service knows: good, and revoked with each reason. */
+/** One certificate in each condition that the service knows: good, and revoked with each reason, with the time of that. */
 export async function issueAndRevoke(service: Service, place: Place, family: Family): Promise<Specimen[]> {
   const wanted = ["good", ...reasons.map((reason) => `revoked ${reason}` as const)] as const;
   return await several(wanted, 2, async (condition) => {
     const { specimen, serial } = await issueSpecimen(service, place, { family, condition });
     const reason = condition === "good" ? undefined : condition.slice("revoked ".length);
-    if (reason !== undefined) await revoke(service, serial, reason);
-    return specimen;
+    if (reason === undefined) return specimen;
+    await revoke(service, serial, reason);
+    return { ...specimen, revokedAt: new Date() };
   });
 }
 

@@ -14,6 +14,8 @@ export type Specimen = {
   /** The URLs that it names. */
   readonly crlUrl: string;
   readonly ocspUrl: string;
+  /** When the service had answered that it is revoked. */
+  readonly revokedAt?: Date;
 };
 
 /** One question, with what a tool needs that fetches nothing by itself; evidence is in DER. */
