@@ -13,6 +13,7 @@ import { givenMethods, otherIssuers } from "./other-issuers.ts";
 import { ocspControls } from "./ocsp-controls.ts";
 import { openssl } from "./openssl.ts";
 import type { Relay } from "./relay.ts";
+import { revokedIssuer } from "./revoked-issuer.ts";
 import { setStage } from "./stage.ts";
 import { nginxAndCurl } from "./staple.ts";
 import { lintFiles, statusLinters } from "./status-linters.ts";
@@ -44,8 +45,10 @@ export async function revocation(
   await ocspControls(matrix, stage, tools);
   await statusLinters(run, stage, questions);
   await beyondTheService(run, tools, directory);
-  // The last: from here on a stranger's CRLs stand behind the URLs.
+  // From here on a stranger's CRLs stand behind the URLs.
   await crlControls(run, stage, tools);
+  // The last: from here on the service's own authority is revoked.
+  await revokedIssuer(matrix, stage, tools);
   return versions;
 }
 
