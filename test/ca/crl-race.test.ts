@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Ca } from "../../src/ca/ca.ts";
 import { publishCrl } from "../../src/ca/publish-crl.ts";
 import { type CrlGround, crlGround, standing } from "../support/crl-world.ts";
+import { holdBeforeFaults } from "../support/emitted-status.ts";
 import { rewritten } from "../support/rewritten-statement.ts";
 
 let crls: CrlGround;
@@ -42,6 +43,7 @@ test("of two instances that publish at once one does, and numbers strictly grow;
   expect(strictlyGrowing(guarded)).toBe(true);
   expect((await standing(crls.ca)).whole).toBe(true);
 
+  await holdBeforeFaults(crls.ground);
   const unguarded = [
     { find: "and (lease_until is null or lease_until < clock_timestamp())", put: "" },
     { find: "and lease_owner = ?::uuid and fence = ?::bigint", put: "and (true or lease_owner = ?::uuid and fence = ?::bigint)" },

@@ -6,6 +6,7 @@ import type { Ca } from "../../src/ca/ca.ts";
 import { publishCrl } from "../../src/ca/publish-crl.ts";
 import { publishDueCrls, sweepCrls } from "../../src/ca/publish-due-crls.ts";
 import { type CrlGround, crlGround, issueLeaf, opensslCrl, revokeLeaf, standing } from "../support/crl-world.ts";
+import { holdBeforeFaults } from "../support/emitted-status.ts";
 import { crlPoints, failpoints } from "../support/failpoints.ts";
 
 let crls: CrlGround;
@@ -97,6 +98,7 @@ describe("a publication that fails at any point it reaches leaves the old CRL or
   });
 
   test("a check that would not see it fails: with the parts of the new CRL under the old one's row it is not whole", async () => {
+    await holdBeforeFaults(crls.ground);
     const { publication } = await standing(crls.ca);
     const parts = await crls.ca.database.read(
       (sql) => sql`update crl_part set bytes = bytes || '\\x00' where publication = ${publication} and position = 0 returning position`,

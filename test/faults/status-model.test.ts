@@ -11,6 +11,7 @@ import { type Fleet, type FleetGround, fleetGround, startFleet } from "../suppor
 import { writeCertificateRows } from "../support/certificate-rows.ts";
 import { movedClock } from "../support/clock.ts";
 import { issueLeaf, opensslCrl } from "../support/crl-world.ts";
+import { holdBeforeFaults } from "../support/emitted-status.ts";
 import { type Rewriting, rewritten } from "../support/rewritten-statement.ts";
 import { statusWitness, type StatusWitness } from "../support/status-invariants.ts";
 import { certId, ocspRequest, statusIssuer } from "../support/status-bytes.ts";
@@ -191,6 +192,8 @@ const leafOf = async (reason?: number): Promise<string> => {
 };
 
 describe("the same look finds what is planted", () => {
+  beforeAll(() => holdBeforeFaults(grounds.ground));
+
   test("a row that was changed behind the back of the CRL", async () => {
     const serial = Buffer.from(await leafOf(4), "hex");
     const one = everything();

@@ -6,7 +6,7 @@ import { loadConfig } from "../../src/config.ts";
 import type { Overrides } from "../../src/world.ts";
 import { type ChallengeHost, startChallengeHost } from "./challenge-host.ts";
 import type { Door } from "./polite-client.ts";
-import { standingGround, type Ground, startService, type TestService } from "./service.ts";
+import { notingOverrides, standingGround, type Ground, startService, type TestService } from "./service.ts";
 
 /** Where instances that are one service to their clients are started: one database, one token, one base URL, one web server of the applicants. */
 export type FleetGround = AsyncDisposable & {
@@ -83,7 +83,7 @@ export async function startFleet({
   const own = grounds ?? stack.use(await fleetGround());
   const first = stack.use(await startService(overrides, own.ground));
   const config = loadConfig({ env: own.another("second"), directory: own.ground.directory });
-  const second = stack.use(await build(config, overrides));
+  const second = stack.use(await build(config, notingOverrides(overrides, own.ground)));
   const door = ({ listeners }: Service): Door => ({ ...own.place, port: listeners.tls.port });
   const held = stack.move();
   return { grounds: own, first, second, doors: [door(first.service), door(second)], [Symbol.asyncDispose]: () => held.disposeAsync() };

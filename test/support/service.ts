@@ -9,6 +9,7 @@ import { build, type Service } from "../../src/app.ts";
 import { type Config, loadConfig } from "../../src/config.ts";
 import type { Overrides } from "../../src/world.ts";
 import { type FreshDatabase, freshDatabase } from "./database.ts";
+import { type EmittedStatus, holdEmitted, noting } from "./emitted-status.ts";
 import { groundEnv } from "./ground-env.ts";
 
 /** An instance's own directory and database, which outlive the service that is started on them. */
@@ -18,6 +19,8 @@ export type Ground = AsyncDisposable & {
   /** The environment that a service or command on this ground is started with. */
   readonly env: Readonly<Record<string, string>>;
   readonly config: Config;
+  /** What is said there of certificates' status: held against the tables when the ground is disposed of. */
+  readonly emitted: EmittedStatus;
 };
 
 /** A data directory and an empty, migrated database: the ceremony is still to come. `settings` are further variables of the environment. */
@@ -36,14 +39,20 @@ export async function standingGround(settings: Readonly<Record<string, string>> 
 async function groundOver(database: FreshDatabase, settings: Readonly<Record<string, string>>): Promise<Ground> {
   const directory = await mkdtemp(join(tmpdir(), "chancery-"));
   const env = { ...groundEnv(directory, database.url), ...settings };
+  const emitted: EmittedStatus = { responses: [], planted: false };
   return {
     directory,
     databaseUrl: database.url,
     env,
     config: loadConfig({ env, directory }),
+    emitted,
     async [Symbol.asyncDispose]() {
-      await database[Symbol.asyncDispose]();
-      await rm(directory, { recursive: true, force: true });
+      try {
+        await holdEmitted(database.url, emitted);
+      } finally {
+        await database[Symbol.asyncDispose]();
+        await rm(directory, { recursive: true, force: true });
+      }
     },
   };
 }
@@ -60,11 +69,22 @@ export type TestService = AsyncDisposable & {
 export async function startService(overrides: Overrides = {}, ground?: Ground): Promise<TestService> {
   await using stack = new AsyncDisposableStack();
   const own = ground ?? stack.use(await standingGround());
-  const service = stack.use(await build(own.config, overrides));
+  const service = stack.use(await build(own.config, notingOverrides(overrides, own)));
   const adminToken = (await readFile(join(own.directory, "admin.token"), "utf8")).trim();
   const ask = asking({ port: service.listeners.tls.port, ca: await readFile(join(own.directory, "root.pem"), "utf8"), token: adminToken });
   const held = stack.move();
   return { service, ground: own, ask, adminToken, [Symbol.asyncDispose]: () => held.disposeAsync() };
+}
+
+/** The overrides, with a token underneath that remembers what is said on the ground of certificates' status. */
+export function notingOverrides(overrides: Overrides, { emitted }: Pick<Ground, "emitted">): Overrides {
+  return {
+    ...overrides,
+    hsm: (hsm) => {
+      const noted = noting(hsm, emitted);
+      return overrides.hsm?.(noted) ?? noted;
+    },
+  };
 }
 
 export type Question = {

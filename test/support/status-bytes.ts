@@ -159,8 +159,8 @@ export function readSaidOcsp(der: Uint8Array, issuer: StatusIssuer): SaidOcsp {
   return { error, thisUpdate, nextUpdate, responderNotAfter: responder?.notAfter.value ?? never, statuses, faults };
 }
 
-/** good [0], revoked [1] { revocationTime, [0] EXPLICIT CRLReason OPTIONAL }, unknown [2]. */
-function statusOf({ certStatus }: SingleResponse): SaidStatus | undefined {
+/** What one answer of a response says; undefined for unknown. good [0], revoked [1] { revocationTime, [0] EXPLICIT CRLReason OPTIONAL }, unknown [2]. */
+export function statusOf({ certStatus }: SingleResponse): SaidStatus | undefined {
   const { tagNumber } = (certStatus as BaseBlock).idBlock;
   if (tagNumber !== 1) return tagNumber === 0 ? { status: "good" } : undefined;
   const [time, reason] = (certStatus as Constructed).valueBlock.value;
@@ -185,6 +185,7 @@ function serialOf(integer: asn1js.Integer): string {
   return (octets[0] === 0 && octets.length > 1 ? octets.subarray(1) : octets).toString("hex");
 }
 
-function octetsOf(bytes: ArrayBuffer | Uint8Array): Buffer {
+/** The same octets as a Buffer. */
+export function octetsOf(bytes: ArrayBuffer | Uint8Array): Buffer {
   return bytes instanceof Uint8Array ? Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length) : Buffer.from(bytes);
 }

@@ -4,8 +4,9 @@ import { isDeepStrictEqual } from "node:util";
 import type { Service } from "../../src/app.ts";
 import type { Clock } from "../../src/ports/clock.ts";
 import { exchange, type Received, type Sent } from "../http/exchange.ts";
+import { brokenCrl, hourMs, shown, toleranceMs } from "./crl-invariants.ts";
 import { certId, ocspRequest, readSaidCrl, readSaidOcsp, type SaidCrl, type SaidOcsp, type SaidStatus } from "./status-bytes.ts";
-import { brokenPublications, readBehind, readTables, type Row, type Slot, type Tables } from "./status-tables.ts";
+import { brokenPublications, readBehind, readTables, type Row, type Tables } from "./status-tables.ts";
 
 /** The instances of a service over one database, and how their status listeners are asked. */
 export type StatusWorld = {
@@ -110,10 +111,6 @@ type Instance = {
   readonly ask: (sent: Sent) => Promise<Received>;
 };
 
-const hourMs = 3_600_000;
-/** Two instances' clocks, and what passes between a reading and its judgement. */
-const toleranceMs = 30_000;
-
 /** The CRL of every slot as the instance serves it, by path. */
 async function seenCrls(one: Instance, broken: string[]): Promise<ReadonlyMap<string, SaidCrl>> {
   const { tables, memory, name } = one;
@@ -127,7 +124,7 @@ async function seenCrls(one: Instance, broken: string[]): Promise<ReadonlyMap<st
     }
     const crl = readSaidCrl(body, issuer);
     seen.set(slot.path, crl);
-    for (const sentence of brokenCrl(one, slot, crl)) broken.push(`${name}, CRL ${slot.path}: ${sentence}`);
+    for (const sentence of brokenCrl({ tables, now: one.clock.now() }, slot, crl)) broken.push(`${name}, CRL ${slot.path}: ${sentence}`);
     const place = `${name} ${slot.path}`;
     const last = memory.crls.get(place);
     memory.crls.set(place, { number: crl.number, thisUpdate: crl.thisUpdate, body });
@@ -137,40 +134,6 @@ async function seenCrls(one: Instance, broken: string[]): Promise<ReadonlyMap<st
   }
   return seen;
 }
-
-function* brokenCrl({ tables, clock }: Instance, slot: Slot, crl: SaidCrl): Generator<string> {
-  const now = clock.now();
-  yield* crl.faults;
-  const { thisUpdate, nextUpdate } = crl;
-  const root = tables.kinds.get(slot.authority) === "root";
-  const life = nextUpdate.getTime() - thisUpdate.getTime();
-  const age = now.getTime() - thisUpdate.getTime();
-  if (life !== (root ? 180 * 24 : 24) * hourMs) yield `it lasts ${life / hourMs} hours (XC-17)`;
-  if (age < -toleranceMs) yield "its thisUpdate lies ahead (XC-18)";
-  if (!root && age > 6 * hourMs + toleranceMs) yield `it is ${age / hourMs} hours old (XC-17)`;
-  if (thisUpdate.getMilliseconds() + nextUpdate.getMilliseconds() !== 0) yield "its times have fractions of a second";
-  if (crl.number < BigInt(thisUpdate.getTime()) || crl.number >= 1n << 159n) yield `its number is ${crl.number} (XC-14)`;
-  if (crl.number !== slot.number) yield `its number is ${crl.number}, and ${slot.number} is published`;
-  if (crl.distributionPoint !== slot.url) yield `its scope is ${crl.distributionPoint ?? "everything"}, not ${slot.url ?? "that"} (XC-10)`;
-
-  const rows = tables.rows.get(slot.authority) ?? [];
-  const standing = new Map(rows.map((row) => [row.serial, row]));
-  for (const [serial, said] of crl.entries) {
-    const row = standing.get(serial);
-    if (slot.shard !== undefined && row?.shard !== slot.shard) yield `the entry ${serial} is of shard ${row?.shard} (XC-11)`;
-    if (!isDeepStrictEqual(row?.said, said)) yield `the entry ${serial} says ${shown(said)}, the table ${shown(row?.said)} (XC-6)`;
-  }
-  const since = slot.before ?? new Date(0);
-  for (const { serial, said, shard, notAfter, shown: known } of rows) {
-    if (said?.status !== "revoked" || notAfter < since || crl.entries.has(serial)) continue;
-    if (slot.shard !== undefined && shard !== slot.shard) continue;
-    // A root's waits for a person.
-    if (!root || known) yield `${serial} is revoked and not on it (XC-6, XC-18)`;
-  }
-}
-
-const shown = (said: SaidStatus | undefined): string =>
-  said?.status === "revoked" ? `revoked at ${said.revokedAt.toISOString()} for ${said.reason}` : (said?.status ?? "nothing");
 
 /** What the instance answers for every serial number of an authority, by serial number; undefined where it is not authorized to. */
 async function seenAnswers(one: Instance, slug: string, broken: string[]): Promise<ReadonlyMap<string, SaidStatus | undefined>> {

@@ -18,8 +18,10 @@ export type Row = {
   readonly shard: number | undefined;
   readonly notAfter: Date;
   readonly said: SaidStatus | undefined;
-  /** Whether the CRL that stands was read from a state of the database that has it, as it is. */
-  readonly shown: boolean;
+  /** Whether there is a certificate. */
+  readonly issued: boolean;
+  /** Slots of its authority whose CRL was read from a state of the database that has its revocation, as it is. */
+  readonly shownIn: readonly string[];
 };
 
 /** A CRL that stands. */
@@ -62,18 +64,21 @@ export async function readTables(sql: Sql): Promise<Tables> {
       issued: boolean;
       revokedAt: Date | null;
       reason: number | null;
-      shown: boolean;
+      shownIn: string[];
     }[]
   >`
     select authority, encode(serial, 'hex') as serial, coalesce(i.shard, r.shard) as shard, coalesce(c.not_after, r.not_after) as "notAfter",
       coalesce(c.certificate is not null, false) as issued, r.revoked_at as "revokedAt", r.reason,
-      coalesce((select bool_and(pg_visible_in_snapshot(r.transaction_id, s.snapshot)) from crl_slot s where s.authority = r.authority), false) as shown
+      array(
+        select s.path from crl_slot s where s.authority = r.authority and pg_visible_in_snapshot(r.transaction_id, s.snapshot)) as "shownIn"
     from issuance i full join certificate c using (authority, serial) full join revocation r using (authority, serial)`;
   const byAuthority = new Map<string, Row[]>(authorities.map(({ slug }) => [slug, []]));
-  for (const { authority, serial, shard, notAfter, issued, revokedAt, reason, shown } of rows) {
+  for (const { authority, serial, shard, notAfter, issued, revokedAt, reason, shownIn } of rows) {
     const revoked = revokedAt && reason !== null && ({ status: "revoked", revokedAt: wholeSecond(revokedAt), reason } as const);
     const said = revoked || (issued ? ({ status: "good" } as const) : undefined);
-    byAuthority.get(authority)?.push({ authority, serial, shard: shard ?? undefined, notAfter: notAfter ?? new Date(0), said, shown });
+    byAuthority
+      .get(authority)
+      ?.push({ authority, serial, shard: shard ?? undefined, notAfter: notAfter ?? new Date(0), said, issued, shownIn });
   }
   return {
     issuers: new Map(authorities.map(({ slug, certificate }) => [slug, statusIssuer(certificate)])),
@@ -87,6 +92,15 @@ export async function readTables(sql: Sql): Promise<Tables> {
     })),
     rows: byAuthority,
   };
+}
+
+/** DER of what stands in a slot with its recorded SHA-256 in hex, and of what stood there before, where it is still kept. */
+export async function readPublished(sql: Sql, path: string): Promise<{ standing: Buffer; previous: Buffer; sha256: string }> {
+  const rows = await sql<{ publication: "standing" | "previous"; sha256: string; bytes: Uint8Array }[]>`
+    select case p.publication when s.publication then 'standing' else 'previous' end as publication, encode(s.sha256, 'hex') as sha256, p.bytes
+    from crl_slot s join crl_part p on p.publication in (s.publication, s.previous) where s.path = ${path} order by p.position`;
+  const of = (wanted: string) => Buffer.concat(rows.filter(({ publication }) => publication === wanted).map(({ bytes }) => bytes));
+  return { standing: of("standing"), previous: of("previous"), sha256: rows[0]?.sha256 ?? "" };
 }
 
 const wholeSecond = (time: Date) => new Date(Math.floor(time.getTime() / 1000) * 1000);
