@@ -4,7 +4,7 @@ import type { Clock } from "../ports/clock.ts";
 export type Budget = {
   /** Answers that one client may have made in a second, on average and, ten times as many, at once. */
   readonly perSecond: number;
-  /** Answers that are being made at most, whoever asks. */
+  /** Answers that are being made at most, whoever asks; an eighth of them, at least one, for one client: none takes the places of all. */
   readonly atOnce: number;
 };
 
@@ -29,14 +29,18 @@ const burstSeconds = 10;
 /** A bucket for each client, refilled evenly. */
 export function openBudget({ perSecond, atOnce }: Budget, clock: Clock): TakeSignature {
   const full = perSecond * burstSeconds;
+  const atOnceForOne = Math.max(1, Math.floor(atOnce / 8));
   const buckets = new Map<string, { readonly left: number; readonly at: number }>();
+  /** Of those who have any, apart from the buckets: whoever is taken for a new client there has not got new places. */
+  const underWayOf = new Map<string, number>();
   let underWay = 0;
   return (client) => {
     const at = clock.now().getTime();
     const bucket = buckets.get(client) ?? { left: full, at };
     // A clock that went back refills nothing.
     const refilled = Math.min(full, bucket.left + (Math.max(0, at - bucket.at) / 1000) * perSecond);
-    const granted = refilled >= 1 && underWay < atOnce;
+    const own = underWayOf.get(client) ?? 0;
+    const granted = refilled >= 1 && underWay < atOnce && own < atOnceForOne;
     buckets.delete(client);
     buckets.set(client, { left: granted ? refilled - 1 : refilled, at });
     for (const [longestUnasked] of buckets) {
@@ -45,6 +49,14 @@ export function openBudget({ perSecond, atOnce }: Budget, clock: Clock): TakeSig
     }
     if (!granted) return undefined;
     underWay += 1;
-    return { [Symbol.dispose]: () => void (underWay -= 1) };
+    underWayOf.set(client, own + 1);
+    return {
+      [Symbol.dispose]: () => {
+        underWay -= 1;
+        const left = (underWayOf.get(client) ?? 1) - 1;
+        if (left === 0) underWayOf.delete(client);
+        else underWayOf.set(client, left);
+      },
+    };
   };
 }

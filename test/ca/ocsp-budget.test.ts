@@ -30,6 +30,25 @@ describe("signatures that a client may ask for (XO-15)", () => {
     expect([take("192.0.2.3"), take("192.0.2.4")].map((granted) => granted !== undefined)).toEqual([true, false]);
   });
 
+  test("one client has an eighth of them under way, the others the rest", () => {
+    const take = openBudget({ perSecond: 1_000, atOnce: 32 }, fixedClock(start));
+    const taken = (client: string, count: number) =>
+      Array.from({ length: count }, () => take(client)).filter((granted) => granted !== undefined);
+    const own = taken("192.0.2.1", 40);
+    expect(own).toHaveLength(4);
+    const others = [2, 3, 4, 5, 6, 7, 8, 9].map((last) => taken(`192.0.2.${last}`, 40).length);
+    expect(others).toEqual([4, 4, 4, 4, 4, 4, 4, 0]);
+    own[0]?.[Symbol.dispose]();
+    expect([taken("192.0.2.1", 2), taken("192.0.2.9", 1)].map(({ length }) => length)).toEqual([1, 0]);
+  });
+
+  test("a client that has many under way is not taken for a new one, however many ask meanwhile", () => {
+    const take = openBudget({ perSecond: 1_000, atOnce: 16 }, fixedClock(start));
+    const held = [take("192.0.2.1"), take("192.0.2.1")];
+    for (let index = 0; index < 20_000; index += 1) take(`client ${index}`)?.[Symbol.dispose]();
+    expect([held.length, take("192.0.2.1")]).toEqual([2, undefined]);
+  });
+
   test("what was refused costs nothing, and a clock that goes back refills nothing", () => {
     const clock = fixedClock(start);
     const take = openBudget({ perSecond: 1, atOnce: 1_000 }, clock);

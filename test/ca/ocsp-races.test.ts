@@ -149,7 +149,7 @@ describe("beyond its budget of answers of its own (XO-15, RFC 9919 §3.2.1)", ()
     const held = Promise.withResolvers<void>();
     narrow.on.sign = () => held.promise;
     const requests = await Promise.all([1, 2, 3].map(() => ground.requestWithNonce(serial)));
-    const answers = requests.map((request) => narrow.answer(request));
+    const answers = requests.map((request, index) => narrow.answer(request, `192.0.2.${index}`));
     expect(await answers[2]).toEqual({ ...plain, repeatable: false });
     held.resolve();
     expect((await Promise.all(answers.slice(0, 2))).map(({ kept }) => kept)).toEqual([undefined, undefined]);
