@@ -96,11 +96,13 @@ async function entrants(service: Service, directory: string) {
   return { kept: of("kept, by GET", keptMessages), live: of("signed live", liveMessages), keptMessages };
 }
 
-function status(name: string, { port, messages, processId }: { port: number; messages: string; processId: number }): Contestant {
+/** Somebody who answers the HTTP requests of a file on a port; see bench/load/status.go. */
+export function status(name: string, { port, messages, processId }: { port: number; messages: string; processId: number }): Contestant {
   return { name, parameters: ["-server", "status", "-address", `127.0.0.1:${port}`, "-messages", messages], processes: [processId] };
 }
 
-async function opensslRequest(directory: string, words: readonly string[]): Promise<Buffer> {
+/** DER OCSPRequest as `openssl ocsp` with these words writes it; a file of `directory` holds it. */
+export async function opensslRequest(directory: string, words: readonly string[]): Promise<Buffer> {
   const file = join(directory, "request.der");
   await outputOf("openssl", ["ocsp", ...words, "-reqout", file]);
   return await readFile(file);
@@ -124,18 +126,20 @@ async function nonceMessages({ directory, issuer, serial, path, version }: About
   return file;
 }
 
-async function writeMessages(file: string, messages: readonly Buffer[]): Promise<void> {
+/** Writes HTTP requests as the load client reads them. */
+export async function writeMessages(file: string, messages: readonly Buffer[]): Promise<void> {
   await writeFile(file, messages.map((message) => `${message.toString("base64")}\n`).join(""));
 }
 
-async function get(url: string): Promise<Buffer> {
+/** The body of the answer to a GET. */
+export async function get(url: string): Promise<Buffer> {
   const sent = request(url).end();
   const [response] = await once(sent, "response");
   return await buffer(response);
 }
 
-/** Bare node:http in a process of its own. */
-async function startBare(file: string): Promise<AsyncDisposable & { readonly port: number; readonly processId: number }> {
+/** Bare node:http in a process of its own; answers with what stands in `file`. */
+export async function startBare(file: string): Promise<AsyncDisposable & { readonly port: number; readonly processId: number }> {
   const child = fork(fileURLToPath(new URL("bare-http.ts", import.meta.url)), [file]);
   const ended = once(child, "exit");
   const [message] = (await once(child, "message")) as [{ port: number }]; // what bare-http.ts sends

@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { Agent, request } from "node:https";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
@@ -10,40 +10,87 @@ import { runningEmbedded } from "../src/database/embedded.ts";
 import { writeCertificateRows } from "../test/support/certificate-rows.ts";
 import { machine } from "./machine.ts";
 import { median } from "./median.ts";
+import { type Delay, measureDelays } from "./revocation-delay.ts";
+import { type KeptAnswers, type KeptRate, type KeptRates, openKeptAnswers } from "./revocation-kept.ts";
 import { type RevocationRound, revocationTable, writeRevocationReport } from "./revocation-report.ts";
 import type { Part } from "./window.ts";
 
 const callers = 16;
+/** So many certificates are being revoked for longer than kept answers are counted. */
+const manyMore = 40_000;
 
-/** Revocation of many certificates at once, beside one by one over REST; the certificates are rows as issuance writes them. */
-export async function measureRevocation({ directory, quick, tell }: Part): Promise<void> {
+/**
+ * Revocation of many certificates at once, beside one by one over REST; how soon OCSP and CRL tell of one; and what kept OCSP answers come to meanwhile.
+ * The certificates are rows as issuance writes them.
+ */
+export async function measureRevocation(part: Part): Promise<void> {
+  const { directory, quick, tell } = part;
   const many = quick ? 5_000 : 20_000;
   const single = quick ? 500 : 2_000;
+  const delayed = quick ? 5 : 20;
   const circumstances = { ...machine(), many, single, callers, rounds: quick ? 1 : 3 };
   await using service = await startService({ CHANCERY_LOG_LEVEL: "warn" });
   await using database = await databaseOf(service);
   const key = join(directory, "revoked.key");
   await outputOf("openssl", ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", key]);
-  await issue(service, { profile: "server", key, name: "bench.example.org" });
+  const { certificate, chain } = await issue(service, { profile: "server", key, name: "bench.example.org" });
+  await Promise.all([writeFile(join(directory, "leaf.pem"), certificate), writeFile(join(directory, "chain.pem"), chain)]);
+  await using kept = await openKeptAnswers(part, service);
+
+  const serials = await written(database, { count: delayed, spkiSha256: Buffer.alloc(32, "delays") });
+  const delays = await delaysOf(service, directory, serials);
+  tell(`until OCSP says it: ${delays.map(({ ocspMs }) => ocspMs.toFixed(0)).join(", ")} ms`);
+  tell(`until the CRL lists it: ${delays.map(({ crlMs }) => crlMs.toFixed(0)).join(", ")} ms`);
 
   const rounds: RevocationRound[] = [];
   for (let round = 1; round <= circumstances.rounds; round++) {
-    const atOnce = await revokeMany(service, database, { count: many, spkiSha256: Buffer.alloc(32, `many ${round}`) });
+    const atOnce = await revokeMany(service, await ofKey(database, { count: many, spkiSha256: Buffer.alloc(32, `many ${round}`) }));
     const oneByOne = await revokeSingly(service, database, { count: single, spkiSha256: Buffer.alloc(32, `single ${round}`) });
-    rounds.push({ atOnce, ...oneByOne });
+    const meant = await ofKey(database, { count: manyMore, spkiSha256: Buffer.alloc(32, `kept ${round}`) });
+    const rates = await keptMeanwhile(kept, () => revokeMany(service, meant));
+    rounds.push({ atOnce, ...oneByOne, kept: rates });
     tell(
       `round ${round}: ${atOnce.toFixed(0)}/s at once, ${oneByOne.oneByOne.toFixed(0)}/s one by one, p99 ${oneByOne.p99Ms.toFixed(1)} ms`,
     );
+    tell(`round ${round}: kept answers ${each(rates.before)}; meanwhile ${each(rates.meanwhile)}`);
   }
-  await writeRevocationReport(join(checkout, "bench/report"), { rounds, circumstances });
-  tell(`\n${revocationTable({ rounds, circumstances })}`);
+  const report = { rounds, delays, circumstances };
+  await writeRevocationReport(join(checkout, "bench/report"), report);
+  tell(`\n${revocationTable(report)}`);
+}
+
+function each({ kept, bare }: KeptRate): string {
+  return `${kept.perSecond.toFixed(0)}/s, bare node:http ${bare.perSecond.toFixed(0)}/s`;
+}
+
+async function delaysOf(service: Service, directory: string, serials: readonly string[]): Promise<readonly Delay[]> {
+  await using client = await restClient(service);
+  const revoke = (serial: string) => client.ask("POST", `/v1/certificates/${serial}/revoke`, { reason: "superseded" });
+  return await measureDelays(service, { directory, serials, revoke });
+}
+
+/** What kept answers come to before a revocation of many, and while it goes on. */
+async function keptMeanwhile(kept: KeptAnswers, revokeAll: () => Promise<number>): Promise<KeptRates> {
+  const before = await kept.measure();
+  let ended = false;
+  const revoking = revokeAll().finally(() => (ended = true));
+  await wait(300);
+  const meanwhile = await kept.measure();
+  if (ended) throw new Error("the revocation of many had ended before the kept answers were counted");
+  await revoking;
+  return { before, meanwhile };
 }
 
 type Rows = { readonly count: number; readonly spkiSha256: Uint8Array };
 
-/** Certificates a second, from the request until the revocation has ended. */
-async function revokeMany(service: Service, database: Database, rows: Rows): Promise<number> {
+/** Writes the rows of a key's certificates. */
+async function ofKey(database: Database, rows: Rows): Promise<Rows> {
   await written(database, rows);
+  return rows;
+}
+
+/** Certificates a second, from the request until the revocation has ended. */
+async function revokeMany(service: Service, rows: Rows): Promise<number> {
   await using client = await restClient(service);
   const filter = { spkiSha256: Buffer.from(rows.spkiSha256).toString("hex") };
   const begun = performance.now();
@@ -58,7 +105,7 @@ async function revokeMany(service: Service, database: Database, rows: Rows): Pro
   }
 }
 
-async function revokeSingly(service: Service, database: Database, rows: Rows): Promise<Omit<RevocationRound, "atOnce">> {
+async function revokeSingly(service: Service, database: Database, rows: Rows): Promise<Omit<RevocationRound, "atOnce" | "kept">> {
   const serials = await written(database, rows);
   await using client = await restClient(service);
   const begun = performance.now();
