@@ -18,7 +18,6 @@ import { type Ca, openCa } from "./ca/ca.ts";
 import { healthKeyName } from "./ca/ceremony.ts";
 import { listCertificates, readCertificate } from "./ca/certificates.ts";
 import { haltIssuance, resumeIssuance, showHalt } from "./ca/halt.ts";
-import { haltGuard } from "./ca/halt-store.ts";
 import { issue } from "./ca/issue.ts";
 import {
   beginRevocation,
@@ -29,7 +28,7 @@ import {
   stopRevocation,
 } from "./ca/mass-revocation.ts";
 import { budgetsOf } from "./ca/ocsp-budget.ts";
-import { openOcsp, type Ocsp, renewResponders, responderProblem } from "./ca/ocsp.ts";
+import { openOcsp, type Ocsp, renewResponders } from "./ca/ocsp.ts";
 import { answerOcsp } from "./ca/ocsp-answer.ts";
 import { limitPreviews } from "./ca/preview-limit.ts";
 import type { Campaign } from "./ca/mass-revocation-store.ts";
@@ -37,6 +36,7 @@ import { openAuthorities, requireKeys } from "./ca/open-authorities.ts";
 import { requestRevocation } from "./ca/request-revocation.ts";
 import { revokeBlocked } from "./ca/revoke.ts";
 import { settle, settleUnfinished } from "./ca/settle.ts";
+import { stopGuard } from "./ca/stop-store.ts";
 import type { Config } from "./config.ts";
 import { type Crls, openCrlService } from "./crls.ts";
 import { readKeyPair } from "./custody/store.ts";
@@ -46,7 +46,7 @@ import { Fault } from "./fault.ts";
 import { acmeDoor, acmeRefusal } from "./http/acme/door.ts";
 import { rejectNonces } from "./http/acme/reject-nonces.ts";
 import { acmeRoutes } from "./http/acme/routes.ts";
-import type { Doors, Verdict } from "./http/doors.ts";
+import type { Doors } from "./http/doors.ts";
 import { front } from "./http/front.ts";
 import { opsListener } from "./http/ops/listener.ts";
 import { restDoor } from "./http/rest/door.ts";
@@ -63,6 +63,7 @@ import { canonicalIpAddress, type GeneralName } from "./pki/general-name.ts";
 import type { Hsm } from "./ports/hsm.ts";
 import type { Validator } from "./ports/validator.ts";
 import { processIdentity } from "./process-identity.ts";
+import { clockVerdict, haltVerdict, issuersVerdict, respondersVerdict } from "./readiness.ts";
 import { requireRootCrls } from "./root-crl.ts";
 import { openToken, openWorld, type Overrides, type World } from "./world.ts";
 
@@ -264,6 +265,7 @@ function openDoors(
       { name: "hsm", run: () => ca.hsm.health() },
       { name: "clock", run: () => clockVerdict(ca) },
       { name: "halt", run: () => haltVerdict(ca) },
+      { name: "issuers", run: () => issuersVerdict(ca) },
     ],
     statusChecks: [
       { name: "authorities", run: () => ({ ready: ca.authorities.size > 0, detail: `${ca.authorities.size} in memory` }) },
@@ -273,17 +275,6 @@ function openDoors(
     metrics: () => metrics.render(),
     instance: processIdentity(process.pid),
   };
-}
-
-function clockVerdict({ timekeeper }: Ca): Verdict {
-  const problem = timekeeper.problem();
-  return { ready: problem === undefined, detail: problem ?? "the clock agrees with the database's" };
-}
-
-/** Caught up with revocations it was before anything listened; while the database is away what is kept is still good to be given. */
-function respondersVerdict(ocsp: Ocsp): Verdict {
-  const problem = responderProblem(ocsp);
-  return { ready: problem === undefined, detail: problem ?? `revocations were read ${ocsp.feed.ageSeconds().toFixed(1)} s ago` };
 }
 
 function measureStatus({ metrics, clock }: World, { cache, feed }: Ocsp): void {
@@ -320,12 +311,6 @@ async function goneOn(ca: Ca, campaign: Campaign): Promise<Campaign> {
   }
 }
 
-async function haltVerdict({ halt }: Ca): Promise<Verdict> {
-  const standing = await halt.current();
-  if (!standing) return { ready: true, detail: "issuance is not halted" };
-  return { ready: false, detail: `issuance is halted since ${standing.haltedAt.toISOString()}: ${standing.reason}` };
-}
-
 function periodicJobs(world: { ca: Ca; ocsp: Ocsp; acme: Acme; database: Database; renew: () => Promise<void> }): readonly Job[] {
   const { ca, ocsp, acme, database, renew } = world;
   return [
@@ -344,9 +329,9 @@ function periodicJobs(world: { ca: Ca; ocsp: Ocsp; acme: Acme; database: Databas
   ];
 }
 
-/** What must hold when an intent is recorded: issuance is not halted, and of whoever asks for it an account and its order stand, else a token. */
+/** What must hold when an intent is recorded: nothing stops its authority, and of whoever asks for it an account and its order stand, else a token. */
 const guard: Guard = (sql) =>
-  sql`(${haltGuard(sql)} and case when u.principal like 'acme:%' then ${acmeGuard(sql)} else ${tokenGuard(sql)} end)`;
+  sql`(${stopGuard(sql)} and case when u.principal like 'acme:%' then ${acmeGuard(sql)} else ${tokenGuard(sql)} end)`;
 
 /** The validator, which contacts none of our own listeners, nor the database, whatever a name leads to. */
 async function watchedValidator(

@@ -17,6 +17,8 @@ export type ServiceFaultCode =
   | "lintRefused"
   // An administrator has halted issuance: it goes on when it is resumed
   | "issuanceHalted"
+  // The certificate of the authority itself is revoked: it issues nothing any more
+  | "issuerRevoked"
   | "alreadyRevoked"
   | "badRevocationReason"
   | "tooManyRevocations"

@@ -47,9 +47,10 @@ function openTrials(): Trials {
       return examineAdminToken(config, { events: () => ({ tell() {}, measure() {} }) });
     },
     async database(config, url) {
-      const [{ openDatabase }, { pendingMigrations }] = await Promise.all([
+      const [{ openDatabase }, { pendingMigrations }, { readRevokedAuthorities }] = await Promise.all([
         import("./database/connect.ts"),
         import("./database/migrate.ts"),
+        import("./ca/stop-store.ts"),
       ]);
       const warnings: string[] = [];
       const events = {
@@ -63,7 +64,8 @@ function openTrials(): Trials {
       );
       const pending = await pendingMigrations(database);
       const keys = pending.length > 0 ? undefined : await recordedKeys(config, database);
-      return { warnings, skewSeconds: await database.clockSkewSeconds(), pendingMigrations: pending, keys };
+      const revokedAuthorities = pending.length > 0 ? undefined : await database.read(readRevokedAuthorities);
+      return { warnings, skewSeconds: await database.clockSkewSeconds(), pendingMigrations: pending, keys, revokedAuthorities };
     },
   };
 }

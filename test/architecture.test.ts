@@ -36,6 +36,7 @@ const roots = new Set([
   "acme-directories",
   "crls",
   "main",
+  "readiness",
   "root-crl",
   "world",
   "initialise",

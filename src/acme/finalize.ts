@@ -27,7 +27,7 @@ const looksMs = [50, 100, 200, 400, 800, 950] as const;
  * there (RFC 8555 §7.4). However often it is asked, an order is issued once. A request that is refused leaves the order as it was.
  * @returns undefined for another account's order, as for none.
  * @throws Fault `orderNotReady` for an order in another state, after waiting for the end of one that is being issued; `malformed` for a csr
- *   that is none; `badCSR`, `invalidProfile`, `rejectedIdentifier`, `rateLimited`; `issuanceHalted`, `hsmUnavailable`, `databaseUnavailable`, `busy` when nothing was begun; `busy`
+ *   that is none; `badCSR`, `invalidProfile`, `rejectedIdentifier`, `rateLimited`; `issuanceHalted`, `issuerRevoked`, `hsmUnavailable`, `databaseUnavailable`, `busy` when nothing was begun; `busy`
  *   too for the request that is being issued, repeated.
  */
 export async function finalize(
@@ -57,6 +57,7 @@ const refusedCodes: ReadonlySet<FaultCode> = new Set<FaultCode>([
   "policyDenied",
   "idempotencyMismatch",
   "issuanceHalted",
+  "issuerRevoked",
 ]);
 
 /** Issues; what was taken for a certificate that was not begun here is given back. */
@@ -118,7 +119,13 @@ async function resume(
 }
 
 /** With these a request fails that may be repeated as it is. */
-const passingCodes: ReadonlySet<FaultCode> = new Set<FaultCode>(["busy", "hsmUnavailable", "databaseUnavailable", "issuanceHalted"]);
+const passingCodes: ReadonlySet<FaultCode> = new Set<FaultCode>([
+  "busy",
+  "hsmUnavailable",
+  "databaseUnavailable",
+  "issuanceHalted",
+  "issuerRevoked",
+]);
 
 async function outcome(acme: Acme, account: Account, order: Order, issuing: Promise<Issued>): Promise<Order> {
   const patience = new AbortController();

@@ -74,18 +74,19 @@ const mayBegin = (sql: Sql, guard: Guard) => sql`(u.principal = 'system' or not 
 export async function holdsStill(
   sql: Sql,
   {
+    authority,
     requestId,
     principal,
     namespace,
     spkiSha256,
     credential,
     now,
-  }: Pick<IntentRow, "requestId" | "principal" | "namespace" | "spkiSha256" | "credential"> & { readonly now: Date },
+  }: Pick<IntentRow, "authority" | "requestId" | "principal" | "namespace" | "spkiSha256" | "credential"> & { readonly now: Date },
   guard: Guard,
 ): Promise<boolean> {
   const rows = await sql`
     select from (
-      select ${requestId}::bytea as request_id, ${principal}::text as principal, ${namespace}::text as namespace,
+      select ${authority}::text as authority, ${requestId}::bytea as request_id, ${principal}::text as principal, ${namespace}::text as namespace,
         ${spkiSha256}::bytea as spki_sha256, ${now.toISOString()}::timestamptz as created_at, ${credential ?? null}::text as credential
     ) u where ${mayBegin(sql, guard)}`;
   return rows.length > 0;

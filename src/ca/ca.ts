@@ -41,7 +41,7 @@ export type Ca = {
   readonly guard: Guard;
   /** Durable when it resolves `recorded`; shares its commit with other intents of the moment. */
   readonly recordIntent: (row: IntentRow) => Promise<"recorded" | "conflict">;
-  /** Durable when it resolves `recorded`; `conflict`: the attempt had ended before, or issuance is halted. */
+  /** Durable when it resolves `recorded`; `conflict`: the attempt had ended before, or issuance is stopped. */
   readonly recordCertificate: (row: CertificateRow) => Promise<"recorded" | "conflict">;
 };
 

@@ -1,7 +1,7 @@
 import { isWithin } from "../access/namespace-store.ts";
 import type { Sql } from "../database/connection.ts";
 import { columns } from "./columns.ts";
-import { haltRecordGuard } from "./halt-store.ts";
+import { recordGuard } from "./stop-store.ts";
 
 /** A certificate as it is recorded, with the names it is found by. */
 export type CertificateRow = {
@@ -20,7 +20,7 @@ export type CertificateRow = {
 
 /**
  * Records certificates with their names in one statement: the row closes its intent. One that has ended already is left out, and
- * while issuance is halted all but the service's own: the intent stays open.
+ * while issuance is halted or the authority revoked all but the service's own: the intent stays open.
  * @returns how many were recorded.
  */
 export async function recordCertificates(sql: Sql, rows: readonly CertificateRow[]): Promise<number> {
@@ -38,7 +38,7 @@ export async function recordCertificates(sql: Sql, rows: readonly CertificateRow
         ${time((row) => row.notBefore)}::timestamptz[], ${time((row) => row.notAfter)}::timestamptz[],
         ${time((row) => row.recordedAt)}::timestamptz[])
         as u (authority, serial, namespace, profile, certificate, spki_sha256, not_before, not_after, recorded_at)
-      where ${haltRecordGuard(sql)}
+      where ${recordGuard(sql)}
       on conflict do nothing
       returning authority, serial
     ), named as (

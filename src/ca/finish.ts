@@ -10,8 +10,7 @@ import { type AttemptRow, type IntentRow, readAttemptOf } from "./attempt-store.
 import { issuerOfShard, type SigningAuthority } from "./authority.ts";
 import type { Ca } from "./ca.ts";
 import { type IssuedCertificate, readCertificateOfRequest } from "./certificates.ts";
-import { issuanceHalted, refuseHalted } from "./halt.ts";
-import { readHalt } from "./halt-store.ts";
+import { refuseStopped, refuseStoppedNow } from "./halt.ts";
 
 /** An intent as it is worked on; `plan` and `publicKey` are read from its bytes where they are not at hand. */
 type OpenAttempt = Pick<IntentRow, "serial" | "requestId" | "namespace" | "principal" | "tbs"> & {
@@ -24,7 +23,7 @@ type OpenAttempt = Pick<IntentRow, "serial" | "requestId" | "namespace" | "princ
 /**
  * Signs what an open attempt holds, once more where it was signed before, and records the certificate that verifies. Callers that meet here
  * over one attempt share one signature; of several instances, whoever records first decides. The certificate returned is the recorded one.
- * @throws Fault `issuanceHalted`: the attempt stays open
+ * @throws Fault `issuanceHalted`, `issuerRevoked`: the attempt stays open
  */
 export async function finish(ca: Ca, authority: SigningAuthority, profile: Profile, attempt: OpenAttempt): Promise<IssuedCertificate> {
   const id = Buffer.from(attempt.serial).toString("hex");
@@ -41,7 +40,7 @@ export async function finish(ca: Ca, authority: SigningAuthority, profile: Profi
 
 async function signAndRecord(ca: Ca, authority: SigningAuthority, profile: Profile, attempt: OpenAttempt): Promise<IssuedCertificate> {
   refuseAltered(ca, authority, attempt);
-  await refuseHalted(ca, attempt.principal);
+  await refuseStopped(ca, { principal: attempt.principal, authority: authority.slug });
   const der = await seal(ca, authority, profile, attempt.tbs);
   const plan = attempt.plan ?? parseTbsCertificate(attempt.tbs);
   const { keyObject: publicKey } = attempt.publicKey ?? verificationKey(plan.spki);
@@ -51,7 +50,7 @@ async function signAndRecord(ca: Ca, authority: SigningAuthority, profile: Profi
     throw new Fault("internal", "a second decoder reads the certificate otherwise");
   }
   // The token may have had it in its queue for seconds: the signature is thrown away, the attempt is settled when issuance goes on.
-  await refuseHalted(ca, attempt.principal);
+  await refuseStopped(ca, { principal: attempt.principal, authority: authority.slug });
   const outcome = await ca.recordCertificate({
     authority: authority.slug,
     serial: attempt.serial,
@@ -85,12 +84,15 @@ async function signAndRecord(ca: Ca, authority: SigningAuthority, profile: Profi
 
 /**
  * The certificate of an attempt that another instance ended.
- * @throws Fault `issuanceHalted` when it is open: issuance was halted since it was looked at, and the certificate was left out
+ * @throws Fault `issuanceHalted`, `issuerRevoked` when it is open: the certificate was left out, for what was committed since the last look
  */
-async function recordedElsewhere(ca: Ca, { slug }: SigningAuthority, { serial, requestId }: OpenAttempt): Promise<IssuedCertificate> {
+async function recordedElsewhere(
+  ca: Ca,
+  { slug }: SigningAuthority,
+  { serial, requestId, principal }: OpenAttempt,
+): Promise<IssuedCertificate> {
   const standing = await ca.database.read((sql) => readAttemptOf(sql, slug, serial));
-  const halt = standing?.ended ? undefined : await ca.database.read(readHalt);
-  if (halt) throw issuanceHalted(halt);
+  if (!standing?.ended) await ca.database.read((sql) => refuseStoppedNow(sql, { principal, authority: slug }));
   return await readCertificateOfRequest(ca, requestId);
 }
 

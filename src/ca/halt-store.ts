@@ -1,4 +1,3 @@
-import type { PendingQuery, Row } from "postgres";
 import type { Tx } from "../database/connect.ts";
 import type { Sql } from "../database/connection.ts";
 
@@ -37,19 +36,3 @@ export async function recordResumption({ sql }: Tx, { resumedAt, resumedBy, reas
     where resumed_at is null returning id, halted_at as "haltedAt", halted_by as "haltedBy", reason`;
   return row;
 }
-
-/**
- * A condition over rows `u` of intents: true for what the service needs for itself, and for everybody while issuance is not halted. No instance
- * records an intent once the halt is committed.
- */
-export function haltGuard(sql: Sql): PendingQuery<Row[]> {
-  return sql`(u.principal = 'system' or not ${isHalted(sql)})`;
-}
-
-/** The same condition over rows `u` of certificates, which says who asked by their intents: no instance records one once the halt is committed. */
-export function haltRecordGuard(sql: Sql): PendingQuery<Row[]> {
-  return sql`(not ${isHalted(sql)} or exists (
-    select from issuance i where i.authority = u.authority and i.serial = u.serial and i.principal = 'system'))`;
-}
-
-const isHalted = (sql: Sql) => sql`exists (select from issuance_halt where resumed_at is null)`;

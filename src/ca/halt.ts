@@ -5,18 +5,22 @@ import { appendAudit } from "../audit/append.ts";
 import { auditRow } from "../audit/entry.ts";
 import { transactCertainly } from "../database/certain.ts";
 import type { Database, Tx } from "../database/connect.ts";
+import type { Sql } from "../database/connection.ts";
 import { wholeSeconds } from "../database/whole-seconds.ts";
 import { Fault } from "../fault.ts";
 import { hex } from "../pki/hex.ts";
 import type { Ca } from "./ca.ts";
 import { type Halt, readHalt, recordHalt, recordResumption } from "./halt-store.ts";
+import { readStops, type Stops } from "./stop-store.ts";
 
-/** Whether issuance is halted, as this instance knows it. */
+/** Whether issuance is halted, and which authorities are revoked, as this instance knows it. */
 export type HaltState = {
   /** The halt that stands, read at most a second ago. @throws Fault `databaseUnavailable` when nobody can say. */
   current(): Promise<Halt | undefined>;
   /** As it was last read, however long ago. */
   known(): Halt | undefined;
+  /** Slugs of the authorities that are revoked, or below one that is, as it was last read. */
+  revoked(): readonly string[];
   /** Reads it now. */
   refresh(): Promise<void>;
 };
@@ -24,35 +28,54 @@ export type HaltState = {
 /** How old what is known may be before a signature. */
 const freshMs = 1_000;
 
-/** A view on the database's halt. */
+/** A view on what the database says. */
 export function watchHalt(database: Pick<Database, "read">): HaltState {
-  let known: Halt | undefined;
+  let known: Stops = { halt: undefined, revoked: [] };
   // When the last reading began: what was committed before that is in it.
   let readAt = Number.NEGATIVE_INFINITY;
   const refresh = async (): Promise<void> => {
     const startedAt = performance.now();
-    const halt = await database.read(readHalt);
+    const stops = await database.read(readStops);
     if (startedAt < readAt) return;
-    known = halt;
+    known = stops;
     readAt = startedAt;
   };
   return {
     refresh,
-    known: () => known,
+    known: () => known.halt,
+    revoked: () => known.revoked,
     async current() {
       if (performance.now() - readAt > freshMs) await refresh();
-      return known;
+      return known.halt;
     },
   };
 }
 
+/** Whose signature is asked for, and of which authority. */
+type Asked = { readonly principal: string; readonly authority: string };
+
 /**
- * Refuses to sign for anybody but the service itself while issuance is halted.
- * @throws Fault `issuanceHalted`; `databaseUnavailable` when nobody can say
+ * Refuses to sign for anybody but the service itself while issuance is halted, and where the authority is revoked (XR-10). The service goes on
+ * to need its responders' certificates and its own: what was issued before is asked about, and revoked by REST.
+ * @throws Fault `issuanceHalted`, `issuerRevoked`; `databaseUnavailable` when nobody can say
  */
-export async function refuseHalted({ halt }: Pick<Ca, "halt">, principal: string): Promise<void> {
-  const standing = principal === "system" ? undefined : await halt.current();
-  if (standing) throw issuanceHalted(standing);
+export async function refuseStopped({ halt }: Pick<Ca, "halt">, asked: Asked): Promise<void> {
+  if (asked.principal !== "system") throwStopped({ halt: await halt.current(), revoked: halt.revoked() }, asked);
+}
+
+/** `refuseStopped` by what the database says now. */
+export async function refuseStoppedNow(sql: Sql, asked: Asked): Promise<void> {
+  if (asked.principal !== "system") throwStopped(await readStops(sql), asked);
+}
+
+function throwStopped({ halt, revoked }: Stops, { authority }: Asked): void {
+  if (halt) throw issuanceHalted(halt);
+  if (revoked.includes(authority)) {
+    throw new Fault(
+      "issuerRevoked",
+      `${authority} issues nothing any more: its own certificate, or that of an authority above it, is revoked`,
+    );
+  }
 }
 
 /** What is told to those who ask for certificates meanwhile. */

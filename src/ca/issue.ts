@@ -52,10 +52,14 @@ export type Issued = {
  * is returned, and at most one certificate ever comes of one request.
  * @throws Fault `policyDenied`, `badCSR`, `lifetimeOutOfRange`, `lintRefused`: the request cannot be served as it is
  * @throws Fault `idempotencyMismatch`: the key stands for another request
- * @throws Fault `issuanceHalted`, `hsmUnavailable`, `databaseUnavailable`, `busy`: the same request may be repeated; under a key it never issues twice
+ * @throws Fault `issuanceHalted`, `issuerRevoked`, `hsmUnavailable`, `databaseUnavailable`, `busy`: the same request may be repeated; under a key it never issues twice
  */
 export async function issue(ca: Ca, request: IssueRequest): Promise<Issued> {
-  const issuing = [...ca.authorities.values()].filter((authority) => authority.kind === "issuing");
+  const all = [...ca.authorities.values()].filter((authority) => authority.kind === "issuing");
+  const revoked = ca.halt.revoked();
+  const standing = all.filter(({ slug }) => !revoked.includes(slug));
+  // Where none is left, who repeats its request is given what stands, and the service what it needs itself.
+  const issuing = standing.length > 0 ? standing : all;
   // At random where there are several, so that nobody pins one of them.
   const authority = issuing.length > 1 ? issuing[(ca.random.bytes(1)[0] ?? 0) % issuing.length] : issuing[0];
   if (!authority) throw new Fault("internal", "no issuing authority is recorded");

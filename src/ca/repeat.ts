@@ -6,15 +6,14 @@ import type { SigningAuthority } from "./authority.ts";
 import type { Ca } from "./ca.ts";
 import { type IssuedCertificate, readCertificateOfRequest } from "./certificates.ts";
 import { finish, isFresh, relint } from "./finish.ts";
-import { issuanceHalted } from "./halt.ts";
-import { readHalt } from "./halt-store.ts";
+import { refuseStoppedNow } from "./halt.ts";
 import type { Door } from "./issue.ts";
 
 /**
  * The certificate of the request that `intent` could not be recorded for, because an earlier attempt of it stands; one that is open and that
  * nobody is at work on is finished here.
  * @throws Fault `badCSR`, `policyDenied`: nothing stands, for this key or this caller may not
- * @throws Fault `issuanceHalted`: nothing stands, and nothing is begun
+ * @throws Fault `issuanceHalted`, `issuerRevoked`: nothing stands, and nothing is begun
  * @throws Fault `idempotencyMismatch`: what stands is another request
  * @throws Fault `busy`: the attempt is being settled
  */
@@ -25,8 +24,7 @@ export async function repeat(
 ): Promise<IssuedCertificate> {
   const standing = await ca.database.read((sql) => readAttempt(sql, intent.requestId));
   if (!standing) {
-    const halt = intent.principal === "system" ? undefined : await ca.database.read(readHalt);
-    if (halt) throw issuanceHalted(halt);
+    await ca.database.read((sql) => refuseStoppedNow(sql, intent));
     if (await ca.database.read((sql) => isReserved(sql, intent.spkiSha256))) {
       throw new Fault("badCSR", "the key may not be in a certificate: it is an account's, one of this service, or known to others");
     }

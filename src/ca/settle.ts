@@ -37,7 +37,7 @@ export type Settlement = { readonly finished: number; readonly closed: number; r
 /**
  * Settles attempts that a crash or an outage left open: the same bytes are signed again while they are fresh; else the attempt is closed,
  * its serial revoked, and the next one opened in the same transaction, or, where that may not be, the request is closed for good, as it is
- * where lint now finds anything in the bytes. While issuance is halted only the service's own are settled.
+ * where lint now finds anything in the bytes, or the authority is revoked. While issuance is halted only the service's own are settled.
  * May run in several instances at once. An attempt that cannot be settled now stays open for a later round and holds up no other: a round
  * tries the 1,000 behind those that the round before tried, and begins again with the oldest when it has come to the end.
  */
@@ -99,6 +99,9 @@ async function settleAttempt(ca: Ca, attempt: AttemptRow): Promise<"finished" | 
     ca.events.tell("error", "lint.refused", { authority: authority.slug, serial: plan.serial, rules });
     return await close(ca, authority, profile, { attempt, plan, next: undefined });
   }
+  if (attempt.principal !== "system" && ca.halt.revoked().includes(authority.slug)) {
+    return await close(ca, authority, profile, { attempt, plan, next: undefined });
+  }
   if (isFresh(ca, plan, attempt) || (await isStillDue(ca, plan, attempt))) {
     await finish(ca, authority, profile, { ...attempt, plan });
     ca.events.tell("info", "issuance.settled", { authority: authority.slug, serial: plan.serial });
@@ -133,7 +136,7 @@ async function close(
       recordedAt: ca.clock.now(),
     });
     if (!closed) return undefined;
-    // Halted a moment ago: the next attempt may not open, which is no reason to end the request.
+    // Halted a moment ago: the next attempt may not open, which is no reason to end the request. A revocation is one: it is for good.
     const halt = attempt.principal === "system" ? undefined : await readHalt(tx.sql);
     if (halt) throw issuanceHalted(halt);
     const opened = next !== undefined && (await recordIntents(tx.sql, [next], ca.guard)) === 1;

@@ -25,12 +25,13 @@ export async function examineDatabase(config: Config, trials: Trials, running: R
 async function examineServer(config: Config, url: string, trials: Trials): Promise<DatabaseExamination> {
   const check = "database";
   try {
-    const { warnings, skewSeconds, pendingMigrations, keys } = await trials.database(config, url);
+    const { warnings, skewSeconds, pendingMigrations, keys, revokedAuthorities } = await trials.database(config, url);
     const findings: Finding[] = [
       { check, verdict: "ok", detail: "reachable, fsync on" },
       ...warnings.map((detail): Finding => ({ check, verdict: "warning", detail })),
       clockFinding(skewSeconds),
       migrationsFinding(pendingMigrations),
+      ...(revokedAuthorities ? [issuersFinding(revokedAuthorities)] : []),
     ];
     return { findings, keys };
   } catch (error) {
@@ -60,6 +61,16 @@ function migrationsFinding(pending: readonly string[]): Finding {
         verdict: "warning",
         detail: `not applied yet: ${pending.join(", ")}; npx chancery migrate applies them, and so does the next start`,
       };
+}
+
+function issuersFinding(revoked: readonly string[]): Finding {
+  const check = "issuers";
+  if (revoked.length === 0) return { check, verdict: "ok", detail: "no authority is revoked" };
+  return {
+    check,
+    verdict: "wrong",
+    detail: `${revoked.join(", ")}: the certificate is revoked, so nothing is issued any more; certificates come from another authority, CRLs and OCSP go on`,
+  };
 }
 
 async function examineEmbedded(dataDir: string): Promise<DatabaseExamination> {

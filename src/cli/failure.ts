@@ -28,6 +28,7 @@ const exitCodes: Readonly<Partial<Record<FaultCode, ExitCode>> & Record<ServiceF
   lifetimeOutOfRange: 3,
   lintRefused: 3,
   issuanceHalted: 4,
+  issuerRevoked: 4,
   alreadyRevoked: 3,
   badRevocationReason: 3,
   tooManyRevocations: 3,
@@ -51,6 +52,7 @@ const remedies: Readonly<Record<string, string>> = {
   databaseUnavailable: "try again; `npx chancery doctor` says what is wrong",
   busy: "try again",
   issuanceHalted: "an administrator of / lets it go on with `npx chancery resume --reason TEXT`",
+  issuerRevoked: "`npx chancery doctor` names it; certificates come from another authority, once there is one",
 };
 
 /** The failure that `error` stands for; undefined when it is none: help was asked for and has been shown. */

@@ -49,6 +49,8 @@ export type DatabaseTrial = {
   readonly pendingMigrations: readonly string[];
   /** The keys that are recorded in the issuing token; undefined while migrations are to be applied. */
   readonly keys: readonly RecordedKey[] | undefined;
+  /** Slugs of the authorities that issue nothing any more; undefined while migrations are to be applied. */
+  readonly revokedAuthorities: readonly string[] | undefined;
 };
 
 /** A key that the database says is in the token: `name` is what an operator knows it by, "the key of authority issuing-1". */

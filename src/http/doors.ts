@@ -161,7 +161,7 @@ export type OpsDoors = {
 
 /** One condition of readiness. */
 export type Check = {
-  readonly name: "database" | "hsm" | "clock" | "halt" | "migrations" | "authorities" | "crls" | "responders";
+  readonly name: "database" | "hsm" | "clock" | "halt" | "issuers" | "migrations" | "authorities" | "crls" | "responders";
   /** The listener itself stops waiting after 2 s. */
   readonly run: () => Promise<Verdict> | Verdict;
 };

@@ -3,6 +3,7 @@ import type { Account } from "../../src/acme/account.ts";
 import { type Ca, openCa } from "../../src/ca/ca.ts";
 import { haltIssuance, type HaltState, resumeIssuance, watchHalt } from "../../src/ca/halt.ts";
 import type { Halt } from "../../src/ca/halt-store.ts";
+import type { Stops } from "../../src/ca/stop-store.ts";
 import { issue, type IssueRequest } from "../../src/ca/issue.ts";
 import { settle, settleUnfinished } from "../../src/ca/settle.ts";
 import { timekeeper } from "../../src/ca/timekeeper.ts";
@@ -47,7 +48,12 @@ const count = async (query: "certificate" | "open") => {
 
 /** An instance whose guard and view of the halt are taken out. */
 async function unguarded(): Promise<Ca> {
-  const never: HaltState = { current: () => Promise.resolve(undefined), known: () => undefined, refresh: () => Promise.resolve() };
+  const never: HaltState = {
+    current: () => Promise.resolve(undefined),
+    known: () => undefined,
+    revoked: () => [],
+    refresh: () => Promise.resolve(),
+  };
   const opened = await openCa({ ...ground.acme.ca, guard: (sql) => sql`true` });
   return { ...opened, halt: never, timekeeper: timekeeper(ground.clock, undefined) };
 }
@@ -190,17 +196,17 @@ describe("a halt", () => {
   test("is looked for again when what is known of it is more than a second old, and never taken back by a slower look", async () => {
     vi.useFakeTimers({ toFake: ["performance"] });
     try {
-      const looks: PromiseWithResolvers<Halt | undefined>[] = [];
+      const looks: PromiseWithResolvers<Stops>[] = [];
       const halt = watchHalt({
         read: <T>() => {
-          const look = Promise.withResolvers<Halt | undefined>();
+          const look = Promise.withResolvers<Stops>();
           looks.push(look);
           return look.promise as Promise<T>;
         },
       });
       const standing: Halt = { id: "1", haltedAt: new Date(0), haltedBy: "token:1", reason: "a key is lost" };
       const first = halt.current();
-      looks[0]?.resolve(undefined);
+      looks[0]?.resolve({ halt: undefined, revoked: [] });
       expect(await first).toBeUndefined();
       vi.advanceTimersByTime(1_000);
       expect([await halt.current(), looks.length]).toEqual([undefined, 1]);
@@ -208,10 +214,10 @@ describe("a halt", () => {
       const slow = halt.current();
       vi.advanceTimersByTime(10);
       const quick = halt.refresh();
-      looks[2]?.resolve(standing);
+      looks[2]?.resolve({ halt: standing, revoked: ["issuing-1"] });
       await quick;
-      looks[1]?.resolve(undefined);
-      expect([await slow, halt.known(), looks.length]).toEqual([standing, standing, 3]);
+      looks[1]?.resolve({ halt: undefined, revoked: [] });
+      expect([await slow, halt.known(), halt.revoked(), looks.length]).toEqual([standing, standing, ["issuing-1"], 3]);
     } finally {
       vi.useRealTimers();
     }

@@ -55,6 +55,7 @@ const meanings: Readonly<Record<ProblemCode, Meaning>> = {
   lintRefused: { type: "badCSR", status: 400 },
   // Never 4xx: the order stays as it is, and its client comes back.
   issuanceHalted: { type: "serverInternal", status: 503, retryAfterSeconds: 60 },
+  issuerRevoked: { type: "serverInternal", status: 503, retryAfterSeconds: 3_600 },
   certificateExpired: { type: "unauthorized", status: 403 },
   hsmUnavailable: { type: "serverInternal", status: 503, retryAfterSeconds: 5 },
   databaseUnavailable: { type: "serverInternal", status: 503, retryAfterSeconds: 5 },

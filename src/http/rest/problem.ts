@@ -134,6 +134,13 @@ const meanings: Readonly<Record<ProblemCode, Meaning>> = {
       "An administrator has halted it; the member “reason” says why. CRLs, OCSP and revocation go on. With the same Idempotency-Key nothing is issued twice once it is resumed.",
     retryAfterSeconds: 60,
   },
+  issuerRevoked: {
+    status: 503,
+    title: "The authority that would issue is revoked",
+    explanation:
+      "Its own certificate is revoked, so nobody would accept what it issues. An administrator has to set up another one. CRLs, OCSP and revocation go on.",
+    retryAfterSeconds: 3_600,
+  },
   databaseUnavailable: {
     status: 503,
     title: "The database cannot be reached at the moment",

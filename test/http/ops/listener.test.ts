@@ -58,6 +58,7 @@ describe("health (O-3)", () => {
         hsm: expect.objectContaining({ ready: true, detail: "token chancery-issuing: it signs, with 8 sessions" }),
         clock: { ready: true, detail: expect.any(String) },
         halt: { ready: true, detail: "issuance is not halted" },
+        issuers: { ready: true, detail: "no authority is revoked" },
         crls: { ready: true, detail: "2 served, all current" },
         authorities: { ready: true, detail: "2 in memory" },
         responders: { ready: true, detail: expect.stringMatching(/^revocations were read \d+\.\d s ago$/) },

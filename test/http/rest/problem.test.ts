@@ -28,6 +28,7 @@ const promised: Readonly<Record<string, readonly [number, string?]>> = {
   internal: [500],
   notImplemented: [501],
   issuanceHalted: [503, "60"],
+  issuerRevoked: [503, "3600"],
   hsmUnavailable: [503, "5"],
   databaseUnavailable: [503, "5"],
   busy: [503, "1"],

@@ -43,9 +43,10 @@ afterAll(() => service[Symbol.asyncDispose]());
 
 const time = (milliseconds: number) => new Date(milliseconds).toISOString().replace(/\.\d{3}Z$/, "Z");
 
+const tokenBody = (role: string, namespace: string) => ({ role, namespace, expiresAt: time(clock.now().getTime() + 86_400_000) });
+
 async function token(role: string, namespace: string): Promise<string> {
-  const body = { role, namespace, expiresAt: time(clock.now().getTime() + 86_400_000) };
-  return String((await service.ask("/v1/tokens", { body })).json()["token"]);
+  return String((await service.ask("/v1/tokens", { body: tokenBody(role, namespace) })).json()["token"]);
 }
 
 type Issued = { readonly serial: string; readonly key: string; readonly notBefore: string; readonly csr: string };
@@ -354,6 +355,34 @@ describe("what was signed and could not be recorded (AR-20, XI-2)", () => {
   });
 });
 
+describe("a revocation is durable, or it is not answered", () => {
+  test.for([
+    { lost: "lost before" as const, status: 503, reasons: [] },
+    { lost: "lost behind" as const, status: 200, reasons: [{ reason: 4 }] },
+  ])("the answer to its commit is $lost it: $status, as the database says", async ({ lost, status, reasons }) => {
+    const { serial } = await issued();
+    commit = lost;
+    const answer = await revoke(serial, { reason: "superseded" }).finally(() => (commit = "as usual"));
+    expect(answer.status).toBe(status);
+    if (status === 503) expect([answer.json()["code"], answer.headers["retry-after"]]).toEqual(["databaseUnavailable", "5"]);
+    expect(await recorded(serial)).toMatchObject(reasons);
+    expect((await revoke(serial, { reason: "superseded" })).status).toBe(status === 503 ? 200 : 409);
+  });
+
+  test("a token that was revoked by another instance revokes nothing, though this one remembers it for seconds", async () => {
+    const { serial } = await issued();
+    const made = (await service.ask("/v1/tokens", { body: tokenBody("admin", "/") })).json();
+    const admin = String(made["token"]);
+    expect((await service.ask("/v1/profiles", { token: admin })).status).toBe(200);
+    await service.service.ca.database.read(
+      (sql) => sql`insert into api_token_revocation (token_id, revoked_at) values (${String(made["id"])}, now())`,
+    );
+    const refused = await revoke(serial, {}, { token: admin });
+    expect([refused.status, refused.json()["code"]]).toEqual([401, "unauthenticated"]);
+    expect(await recorded(serial)).toEqual([]);
+  });
+});
+
 /** Of an authority's certificate. */
 async function serialOf(slug: string): Promise<string> {
   const [row] = await service.service.ca.database.read(
@@ -363,6 +392,7 @@ async function serialOf(slug: string): Promise<string> {
   return row?.serial ?? "";
 }
 
+// Behind all that issues: from then on nothing is.
 describe("certificates of authorities", () => {
   test("are revoked by an administrator of / with a reason that is one (XC-3), and a root by nobody", async () => {
     const serial = await serialOf("issuing-1");
@@ -380,34 +410,7 @@ describe("certificates of authorities", () => {
   });
 });
 
-describe("a revocation is durable, or it is not answered", () => {
-  test.for([
-    { lost: "lost before" as const, status: 503, reasons: [] },
-    { lost: "lost behind" as const, status: 200, reasons: [{ reason: 4 }] },
-  ])("the answer to its commit is $lost it: $status, as the database says", async ({ lost, status, reasons }) => {
-    const { serial } = await issued();
-    commit = lost;
-    const answer = await revoke(serial, { reason: "superseded" }).finally(() => (commit = "as usual"));
-    expect(answer.status).toBe(status);
-    if (status === 503) expect([answer.json()["code"], answer.headers["retry-after"]]).toEqual(["databaseUnavailable", "5"]);
-    expect(await recorded(serial)).toMatchObject(reasons);
-    expect((await revoke(serial, { reason: "superseded" })).status).toBe(status === 503 ? 200 : 409);
-  });
-
-  test("a token that was revoked by another instance revokes nothing, though this one remembers it for seconds", async () => {
-    const { serial } = await issued();
-    const admin = await token("admin", "/");
-    expect((await service.ask("/v1/profiles", { token: admin })).status).toBe(200);
-    await service.service.ca.database.read(
-      (sql) => sql`insert into api_token_revocation select id, now() from api_token order by created_at desc, id desc limit 100`,
-    );
-    const refused = await revoke(serial, {}, { token: admin });
-    expect([refused.status, refused.json()["code"]]).toEqual([401, "unauthenticated"]);
-    expect(await recorded(serial)).toEqual([]);
-  });
-
-  test("what must hold of the database holds, and of what is told of every certificate by CRL and OCSP", async () => {
-    expect(await service.service.ca.database.read((sql) => brokenInvariants(sql))).toEqual([]);
-    expect(await brokenStatus(service.service)).toEqual([]);
-  });
+test("what must hold of the database holds, and of what is told of every certificate by CRL and OCSP", async () => {
+  expect(await service.service.ca.database.read((sql) => brokenInvariants(sql))).toEqual([]);
+  expect(await brokenStatus(service.service)).toEqual([]);
 });
