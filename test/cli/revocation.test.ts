@@ -1,12 +1,20 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { failpoints } from "../support/failpoints.ts";
 import { opensslRequest, startService, type TestService } from "../support/service.ts";
 import { chancery, type Ran } from "./shell.ts";
 
 let service: TestService;
+/** Where it is set, a signature that is made says so and waits. */
+let held: { readonly signed: PromiseWithResolvers<void>; readonly goOn: PromiseWithResolvers<void> } | undefined;
 beforeAll(async () => {
-  service = await startService();
+  const { hsm } = failpoints(async (point) => {
+    if (point !== "sign:after" || !held) return;
+    held.signed.resolve();
+    await held.goOn.promise;
+  });
+  service = await startService({ hsm });
 });
 afterAll(() => service[Symbol.asyncDispose]());
 
@@ -96,6 +104,42 @@ test("revocation create counts with --dry-run, revokes without, and revocation s
   const shown = await cli("revocation", "show", id);
   expect(shown.stdout).toMatch(/^state +ended\nrevoked +2$/m);
   for (const serial of serials) expect((await cli("cert", "show", serial)).stdout).toContain("superseded");
+});
+
+const issueShort = async () => {
+  const { csr } = await opensslRequest("stopped.example.org");
+  return (await service.ask("/v1/certificates", { body: { csr, profile: "mtls" } })).json();
+};
+
+test("revocation stop ends one that goes on, with its reason: what it has revoked stays so, and nothing more is", async () => {
+  const before = String((await issueShort())["serial"]);
+  // It waits for what is being signed, and so has not ended when it is stopped.
+  const own = { signed: Promise.withResolvers<void>(), goOn: Promise.withResolvers<void>() };
+  held = own;
+  const signing = issueShort();
+  try {
+    await own.signed.promise;
+    const created = await cli("revocation", "create", "--profile", "mtls", "--reason", "superseded", "--json");
+    const { id, state } = JSON.parse(created.stdout) as { id: string; state: string };
+    expect([created.exitCode, state]).toEqual([0, "running"]);
+    expect((await cli("revocation", "stop", id)).exitCode).toBe(2);
+    const stopped = await cli("revocation", "stop", id, "--reason", "begun with a stolen token");
+    expect([stopped.exitCode, stopped.stdout]).toEqual([0, expect.stringMatching(/^state +stopped\nrevoked +1$/m)]);
+    expect(stopped.stdout).toMatch(/^stopReason +begun with a stolen token$/m);
+    expect(stopped.stdout).not.toContain("goes on");
+    expect((await cli("revocation", "show", id)).stdout).toBe(stopped.stdout);
+  } finally {
+    held = undefined;
+    own.goOn.resolve();
+  }
+  const after = String((await signing)["serial"]);
+  expect((await cli("cert", "show", before)).stdout).toMatch(/^status +revoked$/m);
+  expect((await cli("cert", "show", after)).stdout).toMatch(/^status +valid$/m);
+});
+
+test("revocation stop of one that is not there is refused with exit code 3", async () => {
+  const { exitCode, stderr } = await cli("revocation", "stop", "0".repeat(32), "--reason", "test");
+  expect([exitCode, stderr]).toEqual([3, expect.stringContaining("notFound")]);
 });
 
 test("revocation create without a filter is refused, without a reason wrong usage", async () => {
