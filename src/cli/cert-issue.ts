@@ -139,7 +139,10 @@ async function withoutCertificate(error: unknown, keyFile: string): Promise<neve
   if (!(error instanceof ClientError)) throw error;
   const { reason, detail, problem, outcomeKnown } = error;
   if (!outcomeKnown) {
-    const kept = `${detail}; a certificate may yet have been issued, so its key stays in ${keyFile}`;
+    // Where it was recorded before the halt it is finished when that ends; else nothing comes of it. The answer is the same.
+    const halted = "a request that was begun before the halt is finished when issuance is resumed, else no certificate comes of it";
+    const outcome = problem?.code === "issuanceHalted" ? halted : "a certificate may yet have been issued";
+    const kept = `${detail}; ${outcome}, so its key stays in ${keyFile}`;
     throw new ClientError(reason, kept, { outcomeKnown, cause: error, ...(problem && { problem }) });
   }
   await rm(keyFile, { force: true });

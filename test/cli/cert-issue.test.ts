@@ -175,6 +175,17 @@ test("when the outcome is not known the key stays, and the sentence says where (
   expect(await readFile(join(place.cwd, "www.example.org.key"), "utf8")).toContain("BEGIN PRIVATE KEY");
 });
 
+test("while issuance is halted it says what may come of the request, and the key stays for that (exit code 4)", async () => {
+  const body = { detail: "issuance is halted by an administrator", code: "issuanceHalted", reason: "INC-12" };
+  await using place = await workplace([{ status: 503, body }]);
+  const { exitCode, stderr } = await chancery(["cert", "issue", "--name", "www.example.org"], place);
+  expect(exitCode).toBe(4);
+  expect(stderr).toContain("begun before the halt is finished when issuance is resumed, else no certificate comes of it");
+  expect(stderr).not.toContain("may yet have been issued");
+  expect(stderr).toContain(join(place.cwd, "www.example.org.key"));
+  expect(await readFile(join(place.cwd, "www.example.org.key"), "utf8")).toContain("BEGIN PRIVATE KEY");
+});
+
 test("where nothing listens the exit code is 4 and no key stays behind", async () => {
   await using place = await workplace([created]);
   await place.server[Symbol.asyncDispose]();
