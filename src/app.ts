@@ -325,7 +325,7 @@ function periodicJobs(world: { ca: Ca; ocsp: Ocsp; acme: Acme; database: Databas
     { name: "nonce keys", everySeconds: 30, act: acme.nonces.refresh },
     { name: "sweep", everySeconds: 60, act: () => sweep(acme) },
     { name: "revocations", everySeconds: 1, act: (signal) => continueRevocations(ca, signal) },
-    { name: "compromised keys", everySeconds: 60, act: async () => void (await revokeBlocked(ca)) },
+    { name: "compromised keys", everySeconds: 60, act: async (signal) => void (await revokeBlocked(ca, signal)) },
   ];
 }
 

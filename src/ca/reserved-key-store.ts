@@ -42,15 +42,21 @@ export async function blockKey({ sql }: Tx, spkiSha256: Uint8Array, reservedAt: 
   return changed.count === 1;
 }
 
-/** Keys known as compromised, 32 octets each, with certificates that have not ended and are not revoked for it; `limit` at most. */
-export async function listBlockedKeysInUse(sql: Sql, now: Date, limit: number): Promise<Uint8Array[]> {
+/**
+ * Keys known as compromised, 32 octets each, with certificates that have not ended at `now` and are not revoked for it: the first `limit` in
+ * their order behind `after`.
+ */
+export async function listBlockedKeysInUse(
+  sql: Sql,
+  { now, after, limit }: { readonly now: Date; readonly after: Uint8Array; readonly limit: number },
+): Promise<Uint8Array[]> {
   const rows = await sql<{ spkiSha256: Uint8Array }[]>`
     select k.spki_sha256 as "spkiSha256" from reserved_key k
-    where k.kind = 'compromised' and exists (
+    where k.kind = 'compromised' and k.spki_sha256 > ${after} and exists (
       select from certificate c left join revocation r using (authority, serial)
       where c.spki_sha256 = k.spki_sha256 and c.certificate is not null and c.not_after >= ${now.toISOString()}
         and (r.serial is null or r.reason <> 1))
-    limit ${limit}`;
+    order by k.spki_sha256 limit ${limit}`;
   return rows.map(({ spkiSha256 }) => spkiSha256);
 }
 

@@ -23,6 +23,9 @@ const { keyCompromise } = reasonCodes;
 /** Certificates of a compromised key that one transaction revokes; those that are left are the job's. */
 const batch = 100;
 
+/** Compromised keys that are listed at once. */
+const keysAtOnce = 100;
+
 /** What is to be revoked, why, and by whom. */
 export type RevocationRequest = {
   readonly authority: string;
@@ -117,21 +120,54 @@ function mismatch(): Fault {
 
 /**
  * Revokes for keyCompromise what stands for compromised keys: certificates that were being signed when their key was blocked, and those that
- * one transaction did not take. A job's; to be repeated does no harm.
+ * one transaction did not take. Goes on until nothing is left or the signal aborts, a batch of each key in turn: none waits for another's end.
+ * A job's; to be repeated does no harm.
  * @returns how many were revoked or have changed their reason.
+ * @throws the first failure, when every other key was done with.
  */
-export async function revokeBlocked(ca: Ca): Promise<number> {
-  let count = 0;
-  for (const spkiSha256 of await ca.database.read((sql) => listBlockedKeysInUse(sql, ca.clock.now(), batch))) {
-    const revokedAt = ca.timekeeper.recordingTime();
-    const revoked = await ca.database.transact(async (tx) => {
-      await blockKey(tx, spkiSha256, revokedAt);
-      return await revokeOfKey(ca, tx, spkiSha256, { principal: "system", revokedAt });
-    });
-    for (const certificate of revoked) tell(ca, certificate, keyCompromise);
-    count += revoked.length;
+export async function revokeBlocked(ca: Ca, signal: AbortSignal): Promise<number> {
+  const failures = new Map<string, unknown>();
+  let [count, more] = [0, true];
+  while (more && !signal.aborted) {
+    more = false;
+    for await (const spkiSha256 of blockedKeysInUse(ca)) {
+      if (signal.aborted) break;
+      const key = Buffer.from(spkiSha256).toString("hex");
+      if (failures.has(key)) continue;
+      try {
+        const revoked = await revokeBatchOf(ca, spkiSha256);
+        count += revoked.length;
+        more ||= revoked.length >= batch;
+      } catch (cause) {
+        failures.set(key, cause);
+      }
+    }
   }
+  for (const cause of failures.values()) throw cause;
   return count;
+}
+
+/** Page by page: whatever becomes of those before, each has its turn. */
+async function* blockedKeysInUse({ database, clock }: Ca): AsyncGenerator<Uint8Array, undefined> {
+  let after: Uint8Array | undefined = new Uint8Array();
+  while (after) {
+    const page: Uint8Array[] = await listPage(after);
+    yield* page;
+    after = page.length === keysAtOnce ? page.at(-1) : undefined;
+  }
+  function listPage(from: Uint8Array): Promise<Uint8Array[]> {
+    return database.read((sql) => listBlockedKeysInUse(sql, { now: clock.now(), after: from, limit: keysAtOnce }));
+  }
+}
+
+async function revokeBatchOf(ca: Ca, spkiSha256: Uint8Array): Promise<readonly RevokedCertificate[]> {
+  const revokedAt = ca.timekeeper.recordingTime();
+  const revoked = await ca.database.transact(async (tx) => {
+    await blockKey(tx, spkiSha256, revokedAt);
+    return await revokeOfKey(ca, tx, spkiSha256, { principal: "system", revokedAt });
+  });
+  for (const certificate of revoked) tell(ca, certificate, keyCompromise);
+  return revoked;
 }
 
 type Because = Pick<RevocationRequest, "principal"> & {

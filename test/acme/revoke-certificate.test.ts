@@ -340,8 +340,8 @@ describe("keyCompromise", () => {
       (sql) =>
         sql`insert into reserved_key (spki_sha256, kind, reserved_at) values (${Buffer.from(certificate.spkiSha256, "hex")}, 'compromised', now())`,
     );
-    expect(await revokeBlocked(world.acme.ca)).toBe(2);
-    expect(await revokeBlocked(world.acme.ca)).toBe(0);
+    expect(await revokeBlocked(world.acme.ca, new AbortController().signal)).toBe(2);
+    expect(await revokeBlocked(world.acme.ca, new AbortController().signal)).toBe(0);
     expect([await revocations(certificate), await revocations(superseded)]).toEqual([[{ reason: 1 }], [{ reason: 1 }]]);
     expect(await changes(superseded)).toMatchObject([{ principal: "system", object: { reason: 1 } }]);
     expect(await records(certificate)).toMatchObject([{ principal: "system", namespace: certificate.namespace }]);
