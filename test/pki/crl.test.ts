@@ -317,3 +317,35 @@ test.for([
   const content = tbsCrlOctets(issuer, plan) - (octets === "" ? 2 : 2 + Number(octets));
   expect(Number.parseInt(length?.slice(0, width) ?? "", 16)).toBe(content);
 });
+
+/** Entries whose serial numbers have so many octets. */
+const entriesOf = (count: number, octets: number, reason: number): readonly Entry[] =>
+  Array.from({ length: count }, (_, index) => ({
+    serial: ((0x40n << BigInt(8 * (octets - 1))) + BigInt(index)).toString(16),
+    revokedAt: at("2026-01-02T03:04:05Z"),
+    reason,
+  }));
+
+describe("how many octets CRLs have (XC-31)", () => {
+  test.for([
+    { serial: 9, plain: 28, reasoned: 42 },
+    { serial: 16, plain: 35, reasoned: 49 },
+    { serial: 18, plain: 37, reasoned: 51 },
+  ])("one entry more, with a serial number of $serial octets: $plain, or $reasoned with a reason", async ({ serial, plain, reasoned }) => {
+    // Signatures of an RSA key are all of one length.
+    const octets = async (count: number, reason: number) =>
+      (await crl(authority("RSA-2048"), { entries: entriesOf(count, serial, reason) })).length;
+    for (const [reason, expected] of [
+      [0, plain],
+      [4, reasoned],
+    ] as const)
+      expect((await octets(101, reason)) - (await octets(100, reason))).toBe(expected);
+  });
+
+  test("a shard of 7,800 entries, all with a reason: 383 KB, of which less than a kilobyte is the rest", async () => {
+    const distributionPoint = "http://status.example.org/crl/issuing-1/127.crl";
+    const { length } = await crl(authority(), { entries: entriesOf(7_800, 16, 1), number: 1_767_323_045_000n, distributionPoint });
+    expect(length).toBeGreaterThan(7_800 * 49);
+    expect(length).toBeLessThan(383_000);
+  });
+});
