@@ -5,7 +5,9 @@ import { parseCertificateId } from "../../src/acme/certificate-id.ts";
 import { renewalInfo } from "../../src/acme/renewal-info.ts";
 import { judgeReplacement } from "../../src/acme/replacement.ts";
 import { revokeCertificate } from "../../src/acme/revoke-certificate.ts";
+import { openCa } from "../../src/ca/ca.ts";
 import type { StoredCertificate } from "../../src/ca/certificates.ts";
+import { beginRevocation, continueRevocation } from "../../src/ca/mass-revocation.ts";
 import { type Renewable, renewalWindow } from "../../src/ca/renewal-window.ts";
 import { type AccountWorld, accountWorld, certified, json, registered } from "./account-world.ts";
 import { clockOf } from "../support/clock.ts";
@@ -266,4 +268,17 @@ describe("replaces (AI-4, AI-5, XA-4, RFC 9773 §5)", () => {
     for (const value of ["third.example.org", "*.second.example.org", "example.org"])
       await expect(judgeReplacement(world.acme, account, [{ type: "dns", value }], certId(certificate))).rejects.toEqual(refused);
   });
+});
+
+test("renewalInfo, while certificates are revoked by a filter, of any namespace, asks to come back within the hour (XA-3)", async () => {
+  // Behind all others: the service ends, which would go on with it by itself.
+  await world.chancery.service[Symbol.asyncDispose]();
+  const ca = await openCa(world.second.ca);
+  const retryAfter = async () => (await renewalInfo({ ...world.second, ca }, certId(certificate))).retryAfterSeconds;
+  expect(await retryAfter()).toBe(21_600);
+  const principal = { id: "system", namespace: "/team", role: "admin" } as const;
+  const { campaign } = await beginRevocation(ca, principal, { filter: { profile: "mtls" }, reason: "superseded", requestId: "r" });
+  expect(await retryAfter()).toBe(3_600);
+  while ((await continueRevocation(ca, campaign.id)) !== "ended");
+  expect(await retryAfter()).toBe(21_600);
 });

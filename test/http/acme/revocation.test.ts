@@ -236,6 +236,19 @@ describe("renewal information", () => {
     await revoke({ certificate: held.certificate });
     const answer = await client.ask(`${client.url("renewal-info")}/${certificateId(held)}`);
     expect(Date.parse((answer.json["suggestedWindow"] as { end: string }).end)).toBeLessThanOrEqual(Date.now());
+    expect([answer.status, answer.header("retry-after")]).toEqual([200, "3600"]);
+  });
+
+  test("XA-3: while issuance is halted clients are to come back within the hour", async () => {
+    const url = `${client.url("renewal-info")}/${certificateId(await issued())}`;
+    const retryAfter = async () => (await client.ask(url)).header("retry-after");
+    expect((await service.ask("/v1/halt", { body: { reason: "drill" } })).status).toBe(200);
+    try {
+      expect(await retryAfter()).toBe("3600");
+    } finally {
+      await service.ask("/v1/resume", { body: { reason: "over" } });
+    }
+    expect(await retryAfter()).toBe("21600");
   });
 
   test.for([
