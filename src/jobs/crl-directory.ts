@@ -146,13 +146,19 @@ function unlike(): Fault {
 async function heldInFile(ca: CrlDirectoryWorld, { slot, published, file: path }: Place): Promise<Held | undefined> {
   const file = await openCrlFile(path);
   if (!file) return undefined;
-  const { sha256, octets, state } = file;
-  const body = octets > memoryOctets ? file.parts : Buffer.concat(await Array.fromAsync(file.parts()));
-  if (body instanceof Uint8Array) file.release();
-  const fields = sha256 === published.sha256 ? published : await readFields(ca, slot, body instanceof Uint8Array ? () => once(body) : body);
-  if (fields) return { crl: { ...fields, sha256, octets, body }, state, ...(!(body instanceof Uint8Array) && { file }) };
+  try {
+    const { sha256, octets, state } = file;
+    const body = octets > memoryOctets ? file.parts : Buffer.concat(await Array.fromAsync(file.parts()));
+    if (body instanceof Uint8Array) file.release();
+    const fields =
+      sha256 === published.sha256 ? published : await readFields(ca, slot, body instanceof Uint8Array ? () => once(body) : body);
+    if (fields) return { crl: { ...fields, sha256, octets, body }, state, ...(!(body instanceof Uint8Array) && { file }) };
+    ca.events.tell("error", "crl.file.refused", { crl: slot.path, file: path, sha256 });
+  } catch (cause) {
+    file.release();
+    throw cause;
+  }
   file.release();
-  ca.events.tell("error", "crl.file.refused", { crl: slot.path, file: path, sha256 });
   return undefined;
 }
 

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { BigIntStats } from "node:fs";
+import { type BigIntStats, constants } from "node:fs";
 import { type FileHandle, open, stat } from "node:fs/promises";
 
 /** A file with a CRL that is held open: it can be read as it was, whatever takes its place under its name. */
@@ -18,10 +18,29 @@ export type CrlFile = {
 /** Octets that are read at once. */
 const partOctets = 64 * 1024;
 
-/** Opens a file, and reads it through once; undefined where there is none. */
+/** Opens a file, and reads it through once; undefined where there is none, or something else than a file. */
 export async function openCrlFile(path: string): Promise<CrlFile | undefined> {
-  const handle = await open(path, "r").catch(() => undefined);
+  // Who opens a named pipe without O_NONBLOCK waits for somebody who writes to it.
+  const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch(() => undefined);
   if (!handle) return undefined;
+  try {
+    const found = await handle.stat({ bigint: true });
+    if (found.isFile()) return await readThrough(handle, stateOf(found));
+  } catch (cause) {
+    await handle.close();
+    throw cause;
+  }
+  await handle.close();
+  return undefined;
+}
+
+async function readThrough(handle: FileHandle, state: string): Promise<CrlFile> {
+  const sum = createHash("sha256");
+  let octets = 0;
+  for await (const part of partsOf(handle)) {
+    sum.update(part);
+    octets += part.length;
+  }
   let [readers, released] = [0, false];
   const closeUnread = (): void => {
     if (released && readers === 0) void handle.close();
@@ -35,13 +54,6 @@ export async function openCrlFile(path: string): Promise<CrlFile | undefined> {
       closeUnread();
     }
   };
-  const state = stateOf(await handle.stat({ bigint: true }));
-  const sum = createHash("sha256");
-  let octets = 0;
-  for await (const part of parts()) {
-    sum.update(part);
-    octets += part.length;
-  }
   return {
     octets,
     sha256: sum.digest("hex"),

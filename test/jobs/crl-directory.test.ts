@@ -1,11 +1,15 @@
-import { readFile, rm, stat, writeFile } from "node:fs/promises";
+import { execFile } from "node:child_process";
+import { mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { publishCrl } from "../../src/ca/publish-crl.ts";
 import { releaseCrls } from "../../src/ca/restored-crl.ts";
 import type { ServedCrl } from "../../src/ca/served-crl.ts";
 import { type CrlDirectory, openCrlDirectory } from "../../src/jobs/crl-directory.ts";
 import { type CrlGround, crlGround, opensslCrl, standing } from "../support/crl-world.ts";
+import { openFiles } from "../support/open-files.ts";
+import { rewritten } from "../support/rewritten-statement.ts";
 
 let crls: CrlGround;
 let path: string;
@@ -152,6 +156,25 @@ describe("the directory of CRLs", () => {
     expect(await octetsOf(started.crl("issuing-1"))).toEqual(before.der);
     expect(await readFile(file)).toEqual(before.der);
     expect(crls.events.told.slice(told)).toMatchObject([{ level: "error", event: "crl.file.refused", fields: { crl: "issuing-1" } }]);
+  });
+
+  test("takes nothing but a file for one: a named pipe under its name holds up nobody, and is replaced", async () => {
+    const file = join(path, "issuing-1.crl");
+    await rm(file);
+    await promisify(execFile)("mkfifo", [file]);
+    await using started = await openCrlDirectory(crls.ca, path);
+    await started.refresh();
+    expect(await readFile(file)).toEqual((await standing(crls.ca)).der);
+  });
+
+  test("leaves no file open that it could not judge, since the database was away", async () => {
+    const elsewhere = join(path, "elsewhere");
+    await mkdir(elsewhere);
+    await writeFile(join(elsewhere, "issuing-1.crl"), Buffer.alloc(1024 * 1024 + 1, "x"));
+    const away = rewritten(crls.ca.database, [{ find: "select certificate from authority", put: "select nothing from authority" }]);
+    await using started = await openCrlDirectory({ ...crls.ca, database: away }, elsewhere);
+    await expect(started.refresh()).rejects.toThrow("nothing");
+    expect(await openFiles(elsewhere)).toEqual([]);
   });
 
   test("puts back a file that became another of the same length", async () => {

@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { readFile, readlink, readdir } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { request, type IncomingMessage } from "node:http";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
@@ -8,6 +8,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { publishCrl } from "../../../src/ca/publish-crl.ts";
 import { movedClock } from "../../support/clock.ts";
 import { opensslCrl, standing } from "../../support/crl-world.ts";
+import { openFiles } from "../../support/open-files.ts";
 import { startService, type TestService } from "../../support/service.ts";
 import { exchange, type Sent } from "../exchange.ts";
 
@@ -58,8 +59,8 @@ async function reader(): Promise<IncomingMessage> {
 
 /** Files that this process holds open and that have lost their name. */
 async function heldFiles(): Promise<string[]> {
-  const links = await Promise.all((await readdir("/proc/self/fd")).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => "")));
-  return links.filter((link) => link.startsWith(chancery.ground.directory) && link.includes("issuing-1.crl") && link.endsWith("(deleted)"));
+  const held = await openFiles(chancery.ground.directory);
+  return held.filter((file) => file.includes("issuing-1.crl") && file.endsWith("(deleted)"));
 }
 
 test("a CRL of many megabytes is served whole from its file, and openssl verifies it and reads every entry (XC-23)", async () => {
