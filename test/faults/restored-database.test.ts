@@ -123,7 +123,7 @@ test("nothing follows it before somebody agrees: neither for a new revocation no
   expect((await run("ca", "crl", "issuing-1", "--reason", "test")).exitCode).not.toBe(0);
 });
 
-test("by `ca crl --after-restore` they go on: greater numbers, and every entry of the last ones (XC-14, XC-18)", async () => {
+test("once somebody has agreed they go on: greater numbers, and every entry of the last ones (XC-14, XC-18)", async () => {
   for (const authority of ["issuing-1", "root-1"]) {
     const { exitCode, stdout, stderr } = await run("ca", "crl", authority, "--after-restore", "--reason", "the backup of 02:00", "--json");
     expect([exitCode, stderr]).toEqual([0, expect.not.stringContaining('"level":"error"')]);
