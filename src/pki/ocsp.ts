@@ -226,7 +226,6 @@ export const ocspError = {
   malformedRequest: errorResponse(1),
   internalError: errorResponse(2),
   tryLater: errorResponse(3),
-  sigRequired: errorResponse(5),
   unauthorized: errorResponse(6),
 } as const;
 

@@ -158,7 +158,6 @@ describe("unsigned responses are the five octets of RFC 6960 §4.2.1 (XO-7)", ()
     { status: "malformedRequest", code: 1 },
     { status: "internalError", code: 2 },
     { status: "tryLater", code: 3 },
-    { status: "sigRequired", code: 5 },
     { status: "unauthorized", code: 6 },
   ] as const)("$status", ({ status, code }) => {
     expect([...ocspError[status]]).toEqual([0x30, 0x03, 0x0a, 0x01, code]);
