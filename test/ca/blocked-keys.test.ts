@@ -2,11 +2,14 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { revokeBlocked } from "../../src/ca/revoke.ts";
 import { writeCertificateRows } from "../support/certificate-rows.ts";
 import { type CrlGround, crlGround, issueLeaf } from "../support/crl-world.ts";
+import { holdBeforeFaults } from "../support/emitted-status.ts";
 
 let crls: CrlGround;
 beforeAll(async () => {
   crls = await crlGround();
   await issueLeaf(crls.ca);
+  // No CRL is published of what is revoked here.
+  await holdBeforeFaults(crls.ground);
 });
 afterAll(() => crls[Symbol.asyncDispose]());
 

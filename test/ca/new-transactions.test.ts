@@ -8,12 +8,15 @@ import { readState, readStatusChanges } from "../../src/ca/status-store.ts";
 import type { Database } from "../../src/database/connect.ts";
 import type { Sql } from "../../src/database/connection.ts";
 import { type CrlGround, crlGround } from "../support/crl-world.ts";
+import { holdBeforeFaults } from "../support/emitted-status.ts";
 
 let crls: CrlGround;
 let database: Database;
 beforeAll(async () => {
   crls = await crlGround({ mtls: 4 });
   ({ database } = crls.ca);
+  // What is revoked here is on no CRL.
+  await holdBeforeFaults(crls.ground);
 });
 afterAll(() => crls[Symbol.asyncDispose]());
 
