@@ -5,6 +5,7 @@ import { acmeClients } from "./acme/run.ts";
 import { fixedClients } from "./acme/ability.ts";
 import { untold } from "./acme/document.ts";
 import { issueSpecimens } from "./certificates.ts";
+import { holdStatus } from "./held-status.ts";
 import { issuers } from "./issuers.ts";
 import { linters } from "./linters.ts";
 import { lintVectors } from "./lint-vectors.ts";
@@ -110,6 +111,13 @@ async function certificates(run: Run, directory: string): Promise<void> {
   await lintVectors(run, join(checkout, "test/vectors/lint-crl"));
   await webServer(run, service, directory);
   await newcomer(run, directory);
+  await run.matrix.check(
+    { subject: "every certificate", peer: "chancery", check: "CRL and OCSP say what stands in the tables" },
+    async () => {
+      await holdStatus(service);
+      return undefined;
+    },
+  );
 }
 
 function choose([section, ...clients]: readonly string[]): Choice {

@@ -1,6 +1,7 @@
 import { copyFile } from "node:fs/promises";
 import { join } from "node:path";
 import { member } from "../certificates.ts";
+import { holdStatus } from "../held-status.ts";
 import { chancery, startService, type Service } from "../service.ts";
 import type { AcmeServer } from "./stage.ts";
 
@@ -12,13 +13,23 @@ export const stageSettings: Readonly<Record<string, string>> = {
   CHANCERY_VALIDATION_ALLOW: "127.0.0.0/8,::1/128",
 };
 
-/** Starts a service on the stage; a copy of its root lies in `directory`. */
+/** Starts a service on the stage; a copy of its root lies in `directory`. What it said of certificates' status is judged when it ends. */
 export async function startChancery(
   directory: string,
   settings: Readonly<Record<string, string>> = {},
 ): Promise<AsyncDisposable & { readonly server: AcmeServer; readonly service: Service }> {
   const service = await startService({ ...stageSettings, ...settings });
-  return { server: await acmeServer(service, directory), service, [Symbol.asyncDispose]: () => service[Symbol.asyncDispose]() };
+  return {
+    server: await acmeServer(service, directory),
+    service,
+    async [Symbol.asyncDispose]() {
+      try {
+        await holdStatus(service);
+      } finally {
+        await service[Symbol.asyncDispose]();
+      }
+    },
+  };
 }
 
 /** The ACME directory `default` of `service`. Its root is copied into `directory`: not every client may read a data directory. */

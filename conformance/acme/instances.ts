@@ -1,6 +1,7 @@
 import { copyFile, mkdtemp, readFile, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { startEmbedded } from "../../src/database/embedded.ts";
+import { holdStatus } from "../held-status.ts";
 import { chancery, freePort, startService, type Service } from "../service.ts";
 import { startBalancer, type Balancer } from "./balancer.ts";
 import { acmeServer, stageSettings } from "./chancery.ts";
@@ -35,6 +36,7 @@ export async function startInstances(directory: string): Promise<Instances> {
   );
   const balancer = started.use(await startBalancer(port, { certificate: certificate ?? "", key: key ?? "", ca: ca ?? "" }));
   balancer.use([first, second]);
+  started.defer(() => holdStatus(first));
   const rest = started.move();
   return {
     server: await acmeServer({ ...direct, baseUrl: `https://localhost:${port}` }, directory),
