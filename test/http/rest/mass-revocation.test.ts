@@ -147,6 +147,26 @@ describe("POST /v1/revocations", () => {
     expect(await revokedOf([String(one["serial"])])).toEqual([]);
   });
 
+  test("by time of issuance finds from issuedFrom, which is in it, to issuedBefore, which is not", async () => {
+    const spkiSha256 = octets("05");
+    const at = async (time: string) =>
+      (await read((sql) => writeCertificateRows(sql, { count: 1, spkiSha256, recordedAt: new Date(time) })))[0] ?? "";
+    const times = ["09:59:59.999", "10:00:00.000", "10:00:00.001", "10:59:59.999", "11:00:00.000", "11:00:00.001"];
+    const serials: string[] = [];
+    for (const time of times) serials.push(await at(`2026-01-02T${time}Z`));
+    const between = serials.slice(1, 4);
+    const key = spkiSha256.toString("hex");
+    const filter = { spkiSha256: key, issuedFrom: "2026-01-02T10:00:00Z", issuedBefore: "2026-01-02T11:00:00Z" };
+    expect((await ask({ filter, reason: "superseded", dryRun: true })).json()).toMatchObject({ count: 3 });
+    expect(await ended({ filter, reason: "superseded" })).toMatchObject({ revoked: 3 });
+    expect(await revokedOf(serials)).toEqual(between);
+    // Each bound alone takes in what is on its own side.
+    const { issuedBefore: _until, ...from } = filter;
+    const { issuedFrom: _from, ...until } = filter;
+    expect((await ask({ filter: until, reason: "superseded", dryRun: true })).json()).toMatchObject({ count: 1 });
+    expect((await ask({ filter: from, reason: "superseded", dryRun: true })).json()).toMatchObject({ count: 2 });
+  });
+
   test("finds what was issued for an account, and what has ended or is revoked is left alone", async () => {
     const at = { principal: "acme:account-1", spkiSha256: octets("04") };
     const live = await read((sql) => writeCertificateRows(sql, { count: 20, ...at }));
