@@ -11,7 +11,7 @@ const statements = {
   publication: /insert into crl_publication/,
   snapshot: /select pg_current_snapshot/,
   part: /insert into crl_part/,
-  publish: /update crl_slot set publication/,
+  publish: /update crl_slot s set publication/,
   campaign: /insert into revocation_campaign/,
   batch: /insert into revocation \(.*from u join/s,
   progress: /update revocation_campaign set revoked/,
