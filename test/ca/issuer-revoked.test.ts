@@ -88,6 +88,15 @@ describe("an authority whose own certificate is revoked (XR-10)", () => {
     });
     expect(await acme.database.read((sql) => brokenInvariants(sql))).toEqual([]);
 
+    // What is told of a serial number that no certificate was recorded under stays as it is: there is no key to say it of (XC-5).
+    const closed = await acme.database.read(
+      (sql) => sql<{ serial: string }[]>`select encode(serial, 'hex') as serial from certificate where certificate is null`,
+    );
+    for (const { serial } of closed) {
+      const compromised = await running.ask(`/v1/certificates/${serial}/revoke`, { body: { reason: "keyCompromise" } });
+      expect([compromised.status, compromised.json()["code"]]).toEqual([404, "notFound"]);
+    }
+
     const { csr } = await opensslRequest("issuer.example.org");
     const answer = await running.ask("/v1/certificates", { body: { csr, profile: "server" } });
     expect([answer.status, answer.json()["code"], answer.headers["retry-after"]]).toEqual([503, "issuerRevoked", "3600"]);
