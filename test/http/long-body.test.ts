@@ -128,7 +128,7 @@ describe("a client that takes a long answer too slowly is given up: no place is 
   test.for([
     { name: "one that reads nothing", read: () => {} },
     { name: "one that trickles, and is never still for long", read: trickle },
-  ])("$name", async ({ read }) => {
+  ])("$name is given up, and its place is free for others", async ({ read }) => {
     const { count, listener } = await longAnswers(manyParts, { maxBodies: 2, maxBodiesPerAddress: 2, ...hurried });
     await using _ = listener;
     for (const socket of [await sender(listener.port, 1), await sender(listener.port, 1)]) read(socket);
