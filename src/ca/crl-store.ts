@@ -97,6 +97,8 @@ export async function recordPublishedCrl(
   lease: CrlLease,
   { before, crl, snapshot }: { readonly before: PublishedCrl | undefined; readonly crl: PublishedCrl; readonly snapshot: string },
 ): Promise<boolean> {
+  // A statement judges by what stood when it began. A hold that was being written then has the row: this one waits for it, and the next sees it.
+  await sql`select from crl_slot where path = ${lease.path} for update`;
   const result = await sql`
     update crl_slot s set publication = ${crl.publication}, number = ${String(crl.number)}, this_update = ${crl.thisUpdate.toISOString()},
       next_update = ${crl.nextUpdate.toISOString()}, entries = ${crl.entries}, octets = ${crl.octets}, sha256 = ${Buffer.from(crl.sha256, "hex")},

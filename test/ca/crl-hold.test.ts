@@ -1,0 +1,66 @@
+import { expect, test } from "vitest";
+import { recordCrlHold } from "../../src/ca/crl-hold-store.ts";
+import { publishCrl } from "../../src/ca/publish-crl.ts";
+import { publishDueCrls } from "../../src/ca/publish-due-crls.ts";
+import type { Hsm } from "../../src/ports/hsm.ts";
+import { crlGround, standing } from "../support/crl-world.ts";
+import { rewritten } from "../support/rewritten-statement.ts";
+
+/** The token, which gives its signature over a CRL when `act` has ended. */
+const signingAfter = (hsm: Hsm, act: () => Promise<void>): Hsm =>
+  new Proxy(hsm, {
+    get(target, property) {
+      const value: unknown = Reflect.get(target, property, target);
+      if (property !== "signParts") return typeof value === "function" ? value.bind(target) : value;
+      return async (...args: Parameters<Hsm["signParts"]>) => {
+        const signature = await target.signParts(...args);
+        await act();
+        return signature;
+      };
+    },
+  });
+
+test.for([
+  { name: "is not published", withoutLock: false },
+  { name: "would be if nobody locked the slot first", withoutLock: true },
+])("a CRL that was signed while its slot is being held $name (XR-11)", async ({ withoutLock }) => {
+  await using crls = await crlGround();
+  crls.ground.emitted.planted = withoutLock;
+  const { ca, other, clock } = crls;
+  clock.aheadSeconds += 1;
+  await publishDueCrls(ca);
+  const before = await standing(ca);
+  clock.aheadSeconds += 2;
+
+  const held = Promise.withResolvers<void>();
+  const release = Promise.withResolvers<void>();
+  const hold = { number: before.number + 1_000_000n, thisUpdate: before.thisUpdate, sha256: "00".repeat(32) };
+  let holding: Promise<void> = Promise.resolve();
+  const hsm = signingAfter(ca.hsm, async () => {
+    holding = other.database.transact(async (tx) => {
+      expect(await recordCrlHold(tx, "issuing-1", hold)).toBe(true);
+      held.resolve();
+      await release.promise;
+    });
+    await held.promise;
+  });
+  const lock = "select from crl_slot where path = ? for update";
+  const database = withoutLock ? rewritten(ca.database, [{ find: lock, put: "select from crl_slot where path = ?" }]) : ca.database;
+  const publishing = publishCrl({ ...ca, database, hsm }, "issuing-1").then(
+    () => "published",
+    () => "refused",
+  );
+  await held.promise;
+  const waiting = async (): Promise<number> => {
+    const rows = await other.database.read(
+      (sql) =>
+        sql`select from pg_stat_activity where wait_event_type = 'Lock' and query like '%crl_slot%' and datname = current_database()`,
+    );
+    return rows.length;
+  };
+  await expect.poll(waiting).toBe(1);
+  release.resolve();
+  await holding;
+  expect(await publishing).toBe(withoutLock ? "published" : "refused");
+  expect((await standing(ca)).number === before.number).toBe(!withoutLock);
+});
