@@ -69,7 +69,10 @@ function entriesOf({ rows, source, view, starts, ends }: CopiedRows): CrlEntries
 const belonging = ({ shard }: CrlSlot): string => `
   from revocation r
   where r.authority = ${setting("authority")} ${shard === undefined ? "" : `and r.shard = ${setting("shard", "smallint")}`}
-    and (${ofSlot("publication is null")} or r.not_after >= ${ofSlot("this_update")} or (${isNewTo(ofSlot("snapshot"))}))`;
+    and (${ofSlot(showsNothing)} or r.not_after >= ${ofSlot("this_update")} or (${isNewTo(ofSlot("snapshot"))}))`;
+
+/** SQL: nothing is published in the slot, or its snapshot is of a database that was restored since. */
+const showsNothing = "publication is null or pg_snapshot_xmax(snapshot) > pg_snapshot_xmax(pg_current_snapshot())";
 
 /** What another instance, whose clock is ahead, revoked is revoked at thisUpdate until then: the CRL neither waits nor speaks of the future. */
 const revocationDate = `least(r.revoked_at, ${setting("this_update", "timestamptz")})`;

@@ -10,7 +10,12 @@ export type CrlSlot = {
   readonly url: string | undefined;
   /** What stands in it; undefined before the first. */
   readonly published: PublishedCrl | undefined;
+  /** What the next one comes behind: what stands in it, or one that was published in it and that a restored database does not know. */
+  readonly latest: Pick<PublishedCrl, "number" | "thisUpdate"> | undefined;
 };
+
+/** A slot as it is opened. */
+export type NewCrlSlot = Omit<CrlSlot, "published" | "latest">;
 
 /** A CRL as it was published. */
 export type PublishedCrl = {
@@ -48,8 +53,8 @@ export function isHalfOver({ thisUpdate, nextUpdate }: Pick<PublishedCrl, "thisU
  * before `thisUpdate`.
  * @see docs/CONFORMANCE.md XC-14
  */
-export function nextCrlNumber(published: Pick<PublishedCrl, "number"> | undefined, thisUpdate: Date): bigint {
+export function nextCrlNumber(latest: CrlSlot["latest"], thisUpdate: Date): bigint {
   const byTime = BigInt(thisUpdate.getTime());
-  const following = (published?.number ?? 0n) + 1n;
+  const following = (latest?.number ?? 0n) + 1n;
   return following > byTime ? following : byTime;
 }

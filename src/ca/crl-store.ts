@@ -2,13 +2,13 @@ import type { Tx } from "../database/connect.ts";
 import type { Sql } from "../database/connection.ts";
 import { columns } from "./columns.ts";
 import { isSlotHeld } from "./crl-hold-store.ts";
-import type { CrlSlot, CrlTerms, PublishedCrl } from "./crl-slot.ts";
+import type { CrlSlot, CrlTerms, NewCrlSlot, PublishedCrl } from "./crl-slot.ts";
 
 /** The right to publish in a slot: who holds the highest fence may. `publication` is its owner. */
 export type CrlLease = { readonly path: string; readonly publication: string; readonly fence: bigint };
 
 /** Opens slots; one that stands already stays. */
-export async function openCrlSlots(sql: Sql, slots: readonly Omit<CrlSlot, "published">[]): Promise<void> {
+export async function openCrlSlots(sql: Sql, slots: readonly NewCrlSlot[]): Promise<void> {
   const { int4, text } = columns(sql, slots);
   await sql`
     insert into crl_slot (path, authority, shard, url)
@@ -114,7 +114,7 @@ const leaseEnd = (sql: Sql) => sql`clock_timestamp() + interval '30 seconds'`;
 const held = (sql: Sql, { path, publication, fence }: CrlLease) =>
   sql`path = ${path} and lease_owner = ${publication}::uuid and fence = ${String(fence)}::bigint`;
 
-type SlotColumns = Omit<CrlSlot, "shard" | "url" | "published"> & {
+type SlotColumns = Omit<NewCrlSlot, "shard" | "url"> & {
   readonly shard: number | null;
   readonly url: string | null;
   readonly publication: string | null;
@@ -124,17 +124,22 @@ type SlotColumns = Omit<CrlSlot, "shard" | "url" | "published"> & {
   readonly entries: number;
   readonly octets: string;
   readonly sha256: string;
+  readonly lostNumber: string | null;
+  readonly lostThisUpdate: Date | null;
 };
 
 const slotColumns = (sql: Sql) => sql`
   s.path, s.authority, s.shard, s.url, s.publication, s.number, s.this_update as "thisUpdate", s.next_update as "nextUpdate", s.entries,
-  s.octets, encode(s.sha256, 'hex') as sha256`;
+  s.octets, encode(s.sha256, 'hex') as sha256, (select number from crl_hold h where h.path = s.path) as "lostNumber",
+  (select this_update from crl_hold h where h.path = s.path) as "lostThisUpdate"`;
 
-function slotOf({ path, authority, shard, url, publication, ...crl }: SlotColumns): CrlSlot {
+function slotOf({ path, authority, shard, url, publication, lostNumber, lostThisUpdate, ...crl }: SlotColumns): CrlSlot {
   const { number, thisUpdate, nextUpdate, entries, octets, sha256 } = crl;
   const published =
     publication === null
       ? undefined
       : { publication, number: BigInt(number), thisUpdate, nextUpdate, entries, octets: Number(octets), sha256 };
-  return { path, authority, shard: shard ?? undefined, url: url ?? undefined, published };
+  const lost = lostNumber === null || lostThisUpdate === null ? undefined : { number: BigInt(lostNumber), thisUpdate: lostThisUpdate };
+  const latest = lost && (!published || lost.number > published.number) ? lost : published;
+  return { path, authority, shard: shard ?? undefined, url: url ?? undefined, published, latest };
 }

@@ -55,7 +55,7 @@ async function publishUnder(world: CrlWorld, lease: CrlLease, slot: CrlSlot): Pr
   // A clock that jumped a moment ago has not been compared since; a CRL of the future would keep every later one waiting.
   world.timekeeper.compared(await database.clockSkewSeconds());
   const thisUpdate = timeOf(world, slot);
-  if (thisUpdate.getTime() === slot.published?.thisUpdate.getTime()) return undefined;
+  if (thisUpdate.getTime() === slot.latest?.thisUpdate.getTime()) return undefined;
 
   await database.read((sql) => openCrlPublication(sql, lease));
   const { publication } = lease;
@@ -85,14 +85,11 @@ async function publishUnder(world: CrlWorld, lease: CrlLease, slot: CrlSlot): Pr
 }
 
 /** The time of the CRL to be made: never before that of the one that is published, whoever's clock made it. */
-function timeOf({ events, timekeeper }: CrlWorld, { path, published }: CrlSlot): Date {
+function timeOf({ events, timekeeper }: CrlWorld, { path, latest }: CrlSlot): Date {
   try {
     const thisUpdate = timekeeper.signingTime();
-    if (!published || thisUpdate >= published.thisUpdate) return thisUpdate;
-    throw new Fault(
-      "busy",
-      `nothing is signed: the clock stands behind ${published.thisUpdate.toISOString()}, when the CRL ${path} was made`,
-    );
+    if (!latest || thisUpdate >= latest.thisUpdate) return thisUpdate;
+    throw new Fault("busy", `nothing is signed: the clock stands behind ${latest.thisUpdate.toISOString()}, when the CRL ${path} was made`);
   } catch (cause) {
     events.tell("error", "clock.refused", { crl: path, cause });
     throw cause;

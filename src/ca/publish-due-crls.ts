@@ -3,7 +3,7 @@ import { Fault } from "../fault.ts";
 import { type Authority, crlPath, issuerOfShard } from "./authority.ts";
 import type { Ca } from "./ca.ts";
 import { sweepCrlPublications } from "./crl-part-store.ts";
-import { type CrlSlot, crlTerms } from "./crl-slot.ts";
+import { crlTerms, type NewCrlSlot } from "./crl-slot.ts";
 import { listCrlSlots, listDueCrls, openCrlSlots } from "./crl-store.ts";
 import { type CrlWorld, publishCrl } from "./publish-crl.ts";
 
@@ -88,7 +88,7 @@ function shardCount({ profiles }: Pick<Ca, "profiles">): number {
 }
 
 /** The full CRL of an authority, and of one that issues to users the shards. */
-function slotsOf({ slug, kind, issuer }: Pick<Authority, "slug" | "kind" | "issuer">, shards: number): Omit<CrlSlot, "published">[] {
+function slotsOf({ slug, kind, issuer }: Pick<Authority, "slug" | "kind" | "issuer">, shards: number): NewCrlSlot[] {
   const full = { path: crlPath(slug, undefined), authority: slug, shard: undefined, url: undefined };
   if (kind === "root") return [full];
   const numbers = Array.from({ length: shards }, (_, shard) => shard);

@@ -46,19 +46,19 @@ export async function signTbsCertList(
   { issuer, key, kind }: Pick<Authority, "issuer" | "key" | "kind">,
   { slot, publication, thisUpdate, terms, certificate }: CrlTask,
 ): Promise<SignedTbs> {
-  const { published } = slot;
+  const { latest } = slot;
   const { subject, spki, subjectKeyIdentifier } = certificate;
   const context: CrlLintContext = {
     issuer: { subject, subjectKeyIdentifier: subjectKeyIdentifier ?? keyIdentifier(spki), algorithm: keyAlgorithm(spki) },
     slot: { distributionPoint: slot.url },
-    ...(published && { publishedNumber: published.number, publishedThisUpdate: published.thisUpdate }),
+    ...(latest && { publishedNumber: latest.number, publishedThisUpdate: latest.thisUpdate }),
     listsAuthorities: kind === "root",
   };
   // On a connection of its own: the parts are durable before this reading ends.
   return await ca.database.transactAlone(readingMs, async (tx) => {
     const { snapshot, entryCount, entriesOctets } = await openCrlSnapshot(tx, slot, thisUpdate);
     const plan: CrlPlan = {
-      number: nextCrlNumber(published, thisUpdate),
+      number: nextCrlNumber(latest, thisUpdate),
       thisUpdate,
       nextUpdate: new Date(thisUpdate.getTime() + terms.lifetimeSeconds * 1000),
       distributionPoint: slot.shard === undefined ? undefined : crlUrl(requiredUrl(issuer.urls), slot.shard),

@@ -1,8 +1,9 @@
 import { expect, test } from "vitest";
-import { recordCrlHold } from "../../src/ca/crl-hold-store.ts";
+import { recordCrlHold, recordCrlTakenOver } from "../../src/ca/crl-hold-store.ts";
 import { publishCrl } from "../../src/ca/publish-crl.ts";
 import { publishDueCrls } from "../../src/ca/publish-due-crls.ts";
 import type { Hsm } from "../../src/ports/hsm.ts";
+import { releaseCrls } from "../../src/ca/restored-crl.ts";
 import { crlGround, standing } from "../support/crl-world.ts";
 import { rewritten } from "../support/rewritten-statement.ts";
 
@@ -63,4 +64,26 @@ test.for([
   await holding;
   expect(await publishing).toBe(withoutLock ? "published" : "refused");
   expect((await standing(ca)).number === before.number).toBe(!withoutLock);
+});
+
+test("once it is released the next CRL comes behind the one that was lost, in number and in time (XR-11)", async () => {
+  await using crls = await crlGround();
+  const { ca, clock } = crls;
+  clock.aheadSeconds += 1;
+  await publishDueCrls(ca);
+  const before = await standing(ca);
+  const hour = 3_600;
+  const lost = { number: before.number + 1_000_000_000n, thisUpdate: new Date(before.thisUpdate.getTime() + hour * 1000) };
+  await ca.database.transact((tx) => recordCrlHold(tx, "issuing-1", { ...lost, sha256: "00".repeat(32) }));
+  await ca.database.transact((tx) => recordCrlTakenOver(tx, "issuing-1", { number: lost.number, count: 0 }));
+  await releaseCrls(ca, { authority: "issuing-1", principal: "test", reason: "restored" });
+
+  clock.aheadSeconds += 2;
+  await expect(publishCrl(ca, "issuing-1")).rejects.toMatchObject({ code: "busy", detail: expect.stringContaining("clock") });
+  expect((await standing(ca)).number).toBe(before.number);
+  clock.aheadSeconds += hour;
+  await publishCrl(ca, "issuing-1");
+  const next = await standing(ca);
+  expect(next.number > lost.number).toBe(true);
+  expect(next.thisUpdate > lost.thisUpdate).toBe(true);
 });
