@@ -267,6 +267,7 @@ function openDoors(
       { name: "halt", run: () => haltVerdict(ca) },
       { name: "issuers", run: () => issuersVerdict(ca) },
     ],
+    revokeChecks: [{ name: "database", run: () => database.health() }],
     statusChecks: [
       { name: "authorities", run: () => ({ ready: ca.authorities.size > 0, detail: `${ca.authorities.size} in memory` }) },
       crls.check,

@@ -153,6 +153,8 @@ export type OpsDoors = {
   readonly instance: string;
   /** What must hold for certificates to be issued. */
   readonly issueChecks: readonly Check[];
+  /** What must hold for a revocation to be durable; CRLs and OCSP tell of it as soon as they can be signed. */
+  readonly revokeChecks: readonly Check[];
   /** What must hold for the status listener to answer. */
   readonly statusChecks: readonly Check[];
   /** The metrics in Prometheus' text format. */

@@ -13,13 +13,11 @@ const checkMs = 2_000;
  */
 export function opsListener(doors: OpsDoors): Handler {
   const all = [...doors.issueChecks, ...doors.statusChecks.filter((check) => !doors.issueChecks.some(({ name }) => name === check.name))];
-  // All that a revocation needs to be durable; CRLs and OCSP tell of it as soon as they can be signed.
-  const revokeChecks = doors.issueChecks.filter(({ name }) => name === "database");
   const pages: Readonly<Record<string, () => PlainAnswer | Promise<PlainAnswer>>> = {
     "/livez": () => json(200, { live: true, instance: doors.instance }),
     "/readyz": () => readiness(all),
     "/readyz/issue": () => readiness(doors.issueChecks),
-    "/readyz/revoke": () => readiness(revokeChecks),
+    "/readyz/revoke": () => readiness(doors.revokeChecks),
     "/readyz/status": () => readiness(doors.statusChecks),
     "/metrics": () => metrics(doors),
   };
