@@ -25,13 +25,13 @@ export async function readRevokedAuthorities(sql: Sql): Promise<readonly string[
 
 /**
  * A condition over rows `u` of intents: true for what the service needs for itself, and for everybody while nothing stops the authority. No
- * instance records an intent once what stops it is committed.
+ * statement that begins once what stops it is committed records an intent.
  */
 export function stopGuard(sql: Sql): PendingQuery<Row[]> {
   return sql`(u.principal = 'system' or not ${isStopped(sql)})`;
 }
 
-/** The same over rows `u` of certificates, whose intents say who asked: no instance records one once what stops it is committed. */
+/** The same over rows `u` of certificates, whose intents say who asked. */
 export function recordGuard(sql: Sql): PendingQuery<Row[]> {
   return sql`(not ${isStopped(sql)} or exists (
     select from issuance i where i.authority = u.authority and i.serial = u.serial and i.principal = 'system'))`;
