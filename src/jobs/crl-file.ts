@@ -18,10 +18,13 @@ export type CrlFile = {
 /** Octets that are read at once. */
 const partOctets = 64 * 1024;
 
-/** Opens a file, and reads it through once; undefined where there is none, or something else than a file. */
+/**
+ * Opens a file, and reads it through once; undefined where there is none, or something else than a file.
+ * @throws the system's error when it is there and cannot be read: what it holds is not known.
+ */
 export async function openCrlFile(path: string): Promise<CrlFile | undefined> {
   // Who opens a named pipe without O_NONBLOCK waits for somebody who writes to it.
-  const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch(() => undefined);
+  const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch(noneThere);
   if (!handle) return undefined;
   try {
     const found = await handle.stat({ bigint: true });
@@ -32,6 +35,11 @@ export async function openCrlFile(path: string): Promise<CrlFile | undefined> {
   }
   await handle.close();
   return undefined;
+}
+
+function noneThere(error: unknown): undefined {
+  if (error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENOTDIR")) return undefined;
+  throw error;
 }
 
 async function readThrough(handle: FileHandle, state: string): Promise<CrlFile> {

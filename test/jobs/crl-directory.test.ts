@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { lstat, mkdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
@@ -156,6 +156,17 @@ describe("the directory of CRLs", () => {
     expect(await octetsOf(started.crl("issuing-1"))).toEqual(before.der);
     expect(await readFile(file)).toEqual(before.der);
     expect(crls.events.told.slice(told)).toMatchObject([{ level: "error", event: "crl.file.refused", fields: { crl: "issuing-1" } }]);
+  });
+
+  test("replaces no file that it cannot open, which may have a newer CRL: it is told, and what stands beside it goes on", async () => {
+    const file = join(path, "issuing-1.crl");
+    await rm(file);
+    await symlink("issuing-1.crl", file);
+    await using started = await openCrlDirectory(crls.ca, path);
+    await expect(started.refresh()).rejects.toMatchObject({ code: "ELOOP" });
+    expect((await lstat(file)).isSymbolicLink()).toBe(true);
+    expect(started.crl("issuing-1")).toBeUndefined();
+    expect(started.crl("root-1")).toBeDefined();
   });
 
   test("takes nothing but a file for one: a named pipe under its name holds up nobody, and is replaced", async () => {

@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openCrlFile } from "../../src/jobs/crl-file.ts";
@@ -27,11 +27,18 @@ describe("a file of a CRL", () => {
     { name: "a named pipe that nobody writes to", make: (path: string) => promisify(execFile)("mkfifo", [path]) },
     { name: "a directory", make: (path: string) => promisify(execFile)("mkdir", [path]) },
     { name: "nothing", make: async () => {} },
+    { name: "below/a file", make: (path: string) => writeFile(dirname(path), "") },
   ])("is not $name", async ({ name, make }) => {
     const path = join(directory, name);
     await make(path);
     expect(await openCrlFile(path)).toBeUndefined();
     expect(await openFiles(path)).toEqual([]);
+  });
+
+  test("that cannot be opened is not taken for none", async () => {
+    const path = join(directory, "loop");
+    await symlink("loop", path);
+    await expect(openCrlFile(path)).rejects.toMatchObject({ code: "ELOOP" });
   });
 
   test("that cannot be read is closed", async () => {
