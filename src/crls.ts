@@ -1,9 +1,11 @@
+import { setTimeout as pause } from "node:timers/promises";
 import type { Ca } from "./ca/ca.ts";
 import { isHalfOver } from "./ca/crl-slot.ts";
-import { listDueRootCrls, openCrls, publishDueCrls, sweepCrls } from "./ca/publish-due-crls.ts";
+import { listDueRootCrls, openCrls, publishDueCrls, publishFirstCrls, sweepCrls } from "./ca/publish-due-crls.ts";
 import type { CrlHold } from "./ca/crl-hold-store.ts";
 import { readCrlHolds, releaseRemedy } from "./ca/restored-crl.ts";
 import type { ServedCrl } from "./ca/served-crl.ts";
+import { Fault } from "./fault.ts";
 import type { Check, Verdict } from "./http/doors.ts";
 import { type CrlDirectory, openCrlDirectory } from "./jobs/crl-directory.ts";
 import type { Job } from "./jobs/run.ts";
@@ -18,8 +20,11 @@ export type Crls = AsyncDisposable & {
 
 /** Sees to it that every CRL of an issuing authority is published and served, before anything names it. */
 export async function openCrlService({ config, metrics }: World, ca: Ca): Promise<Crls> {
+  await using stack = new AsyncDisposableStack();
   await openCrls(ca);
-  const directory = await openCrlDirectory(ca, config.crlDir);
+  const directory = stack.use(await openCrlDirectory(ca, config.crlDir));
+  await lookFirst(directory, config.crlDir);
+  await publishFirstCrls(ca, "issuing");
   await refreshFirst(ca, directory);
   // Of the last look: readiness is asked while the database is away.
   let waiting: Waiting = { dueRoots: [], holds: await readCrlHolds(ca) };
@@ -43,6 +48,7 @@ export async function openCrlService({ config, metrics }: World, ca: Ca): Promis
     labels: ["crl"],
     read: ofEach(({ entries }) => entries),
   });
+  const opened = stack.move();
   return {
     served: directory.crl,
     jobs: [
@@ -64,12 +70,36 @@ export async function openCrlService({ config, metrics }: World, ca: Ca): Promis
       { name: "crl sweep", everySeconds: 60, act: () => sweepCrls(ca) },
     ],
     check: { name: "crls", run: () => verdict(ca, directory, waiting) },
-    [Symbol.asyncDispose]: () => directory[Symbol.asyncDispose](),
+    [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };
 }
 
 /** What waits for a person: paths of roots' CRLs that are to be made, and slots in which nothing is published. */
 type Waiting = { readonly dueRoots: readonly string[]; readonly holds: readonly CrlHold[] };
+
+/**
+ * What a file has of revocations that the database lost is known before anybody is told that a certificate is good, and before a CRL takes the
+ * file's place.
+ * @throws Fault `refusedToStart` when that cannot be found out.
+ */
+async function lookFirst(directory: CrlDirectory, path: string): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await directory.look();
+    } catch (cause) {
+      if (attempt < looks) await pause(1_000);
+      else throw new Fault("refusedToStart", unseen(path, cause), { cause });
+    }
+  }
+}
+
+/** How often the directory is looked at before a start is refused, a second apart: a database that fails over is back by then. */
+const looks = 5;
+
+function unseen(path: string, cause: unknown): string {
+  const why = cause instanceof Fault ? cause.detail : cause instanceof Error ? cause.message : "unknown";
+  return `a CRL in ${path} may be newer than the database, and that cannot be found out (${why}): let the service's user read what is there, or see to the database; docs/OPERATIONS.md, After a restore`;
+}
 
 /** A disk that is full or a directory that may not be written stops no start: what is short is served from memory, and the job tries again. */
 async function refreshFirst({ events }: Ca, directory: CrlDirectory): Promise<void> {

@@ -18,7 +18,7 @@ export type CrlHold = {
 export const isSlotHeld = "exists (select from crl_hold h where h.path = s.path and h.released_at is null)";
 
 /**
- * Free → held, for a CRL that is newer than what is published and than one that it was held for before.
+ * Free → held, for a CRL that is newer than what is published, if anything is, and than one that it was held for before.
  * @returns whether its revocations are yet to be taken over.
  */
 export async function recordCrlHold(
@@ -30,7 +30,7 @@ export async function recordCrlHold(
   await sql`
     insert into crl_hold (path, number, this_update, sha256)
     select path, ${String(number)}, ${thisUpdate.toISOString()}, ${Buffer.from(sha256, "hex")}
-    from (select path from crl_slot where path = ${path} and number < ${String(number)} for update) s
+    from (select path from crl_slot where path = ${path} and coalesce(number, -1) < ${String(number)} for update) s
     on conflict (path) do update set number = excluded.number, this_update = excluded.this_update, sha256 = excluded.sha256,
       held_at = excluded.held_at, taken_over = null, released_at = null
     where crl_hold.number < excluded.number`;

@@ -3,9 +3,10 @@ import { Fault } from "../fault.ts";
 import { type Authority, crlPath, issuerOfShard } from "./authority.ts";
 import type { Ca } from "./ca.ts";
 import { sweepCrlPublications } from "./crl-part-store.ts";
-import { crlTerms, type NewCrlSlot } from "./crl-slot.ts";
+import { type CrlSlot, crlTerms, type NewCrlSlot } from "./crl-slot.ts";
 import { listCrlSlots, listDueCrls, openCrlSlots } from "./crl-store.ts";
 import { type CrlWorld, publishCrl } from "./publish-crl.ts";
+import { readCrlHolds } from "./restored-crl.ts";
 
 /**
  * Publishes every CRL of an issuing authority that is due, one after the other. One that fails holds up no other.
@@ -41,9 +42,9 @@ export async function sweepCrls({ database }: Pick<Ca, "database">): Promise<voi
 const patienceMs = 60_000;
 
 /**
- * Opens the slots of every CRL that certificates of today's profiles name, and publishes those of issuing authorities in which nothing
- * stands: to be done before the first certificate.
- * @throws Fault `refusedToStart` when certificates of a shard name another URL than they would now, or the first CRL cannot be had.
+ * Opens the slots of every CRL that certificates of today's profiles name. Those of issuing authorities in which nothing stands are to be
+ * published by `publishFirstCrls` before the first certificate.
+ * @throws Fault `refusedToStart` when certificates of a shard name another URL than they would now.
  * @see docs/CONFORMANCE.md XC-16
  */
 export async function openCrls(ca: CrlWorld & Pick<Ca, "profiles">): Promise<void> {
@@ -58,18 +59,20 @@ export async function openCrls(ca: CrlWorld & Pick<Ca, "profiles">): Promise<voi
       `certificates name ${named} for a shard of their CRL, and CHANCERY_STATUS_URL says ${url}: set it back`,
     );
   }
-  await publishFirstCrls(ca, "issuing");
 }
 
 /**
  * Publishes the full CRL, and every shard that is open, of authorities of one kind in whose slots nothing stands. Waits for another
- * instance that is at it.
+ * instance that is at it. One that is held is passed over: its CRL was published, and the database does not know it.
  * @throws Fault `refusedToStart` when that does not finish.
  */
 export async function publishFirstCrls(world: CrlWorld, kind: "root" | "issuing"): Promise<void> {
   for (let waitedMs = 0; waitedMs < patienceMs; waitedMs += pollMs) {
     const slots = await world.database.read(listCrlSlots);
-    const unpublished = slots.filter(({ authority, published }) => !published && world.authorities.get(authority)?.kind === kind);
+    const held = new Set((await readCrlHolds(world)).map(({ path }) => path));
+    const isMissing = ({ path, authority, published }: CrlSlot): boolean =>
+      !published && !held.has(path) && world.authorities.get(authority)?.kind === kind;
+    const unpublished = slots.filter(isMissing);
     if (unpublished.length === 0) return;
     let leased = true;
     for (const { path } of unpublished) if (await publishCrl(world, path)) leased = false;

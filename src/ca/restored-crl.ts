@@ -30,14 +30,23 @@ const batch = 200;
 const mostNamed = 20;
 
 /**
+ * Nothing is published in the slot from here on, whose directory has this newer CRL; durable on return. To be repeated does no harm.
+ * @returns whether its revocations are yet to be taken over.
+ */
+export async function holdCrl({ database }: Pick<RestoredWorld, "database">, { path }: CrlSlot, crl: ServedCrl): Promise<boolean> {
+  return await database.transact((tx) => recordCrlHold(tx, path, crl));
+}
+
+/**
  * A directory has a CRL of the slot, signed by its authority, that is newer than what the database has published: it was restored from a backup.
  * Nothing is published in the slot from here on, and what the CRL lists and the database lacks is revoked again, for no verifier may be told that
  * it is good: durable with its audit records on return. To be repeated does no harm.
  * @see docs/decisions/0013-a-restored-database-publishes-no-crl.md
  */
-export async function takeOverCrl(world: RestoredWorld, { path, authority, shard, published }: CrlSlot, crl: ServedCrl): Promise<void> {
+export async function takeOverCrl(world: RestoredWorld, slot: CrlSlot, crl: ServedCrl): Promise<void> {
   const { database, events } = world;
-  if (!(await database.transact((tx) => recordCrlHold(tx, path, crl)))) return;
+  const { path, authority, shard, published } = slot;
+  if (!(await holdCrl(world, slot, crl))) return;
   const certificate = await database.read((sql) => readAuthorityCertificate(sql, authority));
   if (!certificate) throw new Fault("internal", `the authority of the CRL ${path} is not there`);
   const scope = { authority, shard, notAfter: parseCertificate(certificate).notAfter };
@@ -65,7 +74,7 @@ export async function takeOverCrl(world: RestoredWorld, { path, authority, shard
   events.tell("error", "crl.held", {
     crl: path,
     number,
-    published: String(published?.number),
+    published: String(published?.number ?? "none"),
     revocations: taken.length,
     serials: serials.join(" "),
     remedy: releaseRemedy(authority),

@@ -5,7 +5,7 @@ import { readAuthorityCertificate } from "../ca/crl-entry-store.ts";
 import { readCrlOfSlot } from "../ca/crl-of-slot.ts";
 import type { CrlSlot, PublishedCrl } from "../ca/crl-slot.ts";
 import { listCrlSlots } from "../ca/crl-store.ts";
-import { type RestoredWorld, takeOverCrl } from "../ca/restored-crl.ts";
+import { holdCrl, type RestoredWorld, takeOverCrl } from "../ca/restored-crl.ts";
 import type { ServedCrl } from "../ca/served-crl.ts";
 import { crlParts } from "../ca/crl-parts.ts";
 import { replaceFile } from "../durable-file.ts";
@@ -14,6 +14,12 @@ import { type CrlFile, fileState, openCrlFile } from "./crl-file.ts";
 
 /** The CRLs of every slot, in memory and as files that any web server can serve: `issuing-1.crl`, `issuing-1/7.crl`. */
 export type CrlDirectory = AsyncDisposable & {
+  /**
+   * Reads what lies there, and takes over what is newer than the database; writes no file. To be done before the first CRL is published, which
+   * would take the place of a newer one, and before anybody is answered.
+   * @throws what kept a file from being read or taken over, when all were tried.
+   */
+  readonly look: () => Promise<void>;
   /**
    * Brings both up to what is published. What cannot be had now stays as it was. No CRL is followed by an older one: where the database was
    * restored from a backup, the newer one stays until a newer still is published, and what it lists is taken over.
@@ -38,38 +44,51 @@ export async function openCrlDirectory(ca: CrlDirectoryWorld, directory: string)
     held.set(path, next);
     if (before?.file !== next.file) before?.file?.release();
   };
+  /** Paths of which the file was read: from then on what is held tells. */
+  const seen = new Set<string>();
+  const lookAt = async (place: Place): Promise<void> => {
+    const { path } = place.slot;
+    if (seen.has(path)) return;
+    const found = await heldInFile(ca, place);
+    if (found) hold(path, found);
+    seen.add(path);
+  };
   /** By path: the CRL that is newer than the database's, of which everything is done. */
   const takenOver = new Map<string, string>();
-  const takeOver = async (slot: CrlSlot): Promise<void> => {
+  const newerThan = (slot: CrlSlot): ServedCrl | undefined => {
     const crl = held.get(slot.path)?.crl;
-    if (!crl || !slot.published || crl.number <= slot.published.number || takenOver.get(slot.path) === crl.sha256) return;
-    await takeOverCrl(ca, slot, crl);
-    takenOver.set(slot.path, crl.sha256);
+    const isNewer = crl && crl.number > (slot.published?.number ?? -1n) && takenOver.get(slot.path) !== crl.sha256;
+    return isNewer ? crl : undefined;
   };
+  const lookAround = async (): Promise<Round> => {
+    const round = roundOf(await ca.database.read(listCrlSlots), directory);
+    for (const place of round.places) await round.attempt(place, () => lookAt(place));
+    const newer = round.places.flatMap(({ slot, ...rest }) => [newerThan(slot)].flatMap((crl) => (crl ? [{ ...rest, slot, crl }] : [])));
+    // All are held before any is taken over, which may take long, and in which a publication would do away with what is newer.
+    for (const place of newer) await round.attempt(place, async () => void (await holdCrl(ca, place.slot, place.crl)));
+    for (const place of shardsFirst(newer)) {
+      if (place.slot.shard === undefined && round.shardFailed(place.slot.authority)) continue;
+      await round.attempt(place, async () => {
+        await takeOverCrl(ca, place.slot, place.crl);
+        takenOver.set(place.slot.path, place.crl.sha256);
+      });
+    }
+    return round;
+  };
+  const look = async (): Promise<void> => (await lookAround()).end();
   const refresh = async (): Promise<void> => {
-    const failures: unknown[] = [];
-    const slots = await ca.database.read(listCrlSlots);
-    for (const slot of slots) {
-      const { path, published } = slot;
-      if (!published) continue;
-      try {
-        const place = { slot, published, file: join(directory, `${path}.crl`) };
-        for await (const next of steps(ca, place, held.get(path))) hold(path, next);
-      } catch (cause) {
-        failures.push(cause);
-      }
+    const round = await lookAround();
+    for (const place of round.places) {
+      const { path, published } = place.slot;
+      if (!published || !seen.has(path)) continue;
+      await round.attempt(place, async () => {
+        for await (const next of steps(ca, { ...place, published }, held.get(path))) hold(path, next);
+      });
     }
-    // Shards first: which one a certificate names that the database does not know is told by the shard's own CRL alone.
-    for (const slot of slots.toSorted((one, other) => Number(one.shard === undefined) - Number(other.shard === undefined))) {
-      try {
-        await takeOver(slot);
-      } catch (cause) {
-        failures.push(cause);
-      }
-    }
-    if (failures.length > 0) throw failures[0];
+    round.end();
   };
   return {
+    look,
     refresh,
     crl: (path) => held.get(path)?.crl,
     all: () => new Map([...held].map(([path, { crl }]) => [path, crl])),
@@ -85,13 +104,48 @@ export async function openCrlDirectory(ca: CrlDirectoryWorld, directory: string)
  */
 type Held = { readonly crl: ServedCrl; readonly file?: CrlFile; readonly state: string | undefined };
 
-type Place = { readonly slot: CrlSlot; readonly published: PublishedCrl; readonly file: string };
+type Place = { readonly slot: CrlSlot; readonly file: string };
+
+/** One look at every slot, in which one that fails holds up no other. */
+type Round = {
+  readonly places: readonly Place[];
+  readonly attempt: (place: Place, act: () => Promise<void>) => Promise<void>;
+  readonly shardFailed: (authority: string) => boolean;
+  /** @throws the first failure, if there was one. */
+  readonly end: () => void;
+};
+
+function roundOf(slots: readonly CrlSlot[], directory: string): Round {
+  const failures: { readonly slot: CrlSlot; readonly cause: unknown }[] = [];
+  return {
+    places: slots.map((slot) => ({ slot, file: join(directory, `${slot.path}.crl`) })),
+    async attempt({ slot }, act) {
+      try {
+        await act();
+      } catch (cause) {
+        failures.push({ slot, cause });
+      }
+    },
+    shardFailed: (authority) => failures.some(({ slot }) => slot.authority === authority && slot.shard !== undefined),
+    end() {
+      const [first] = failures;
+      if (first) throw first.cause;
+    },
+  };
+}
+
+/** Which shard a certificate names that the database does not know is told by the shard's own CRL alone, before the full one is taken over. */
+function shardsFirst<T extends Place>(places: readonly T[]): T[] {
+  return places.toSorted((one, other) => Number(one.slot.shard === undefined) - Number(other.slot.shard === undefined));
+}
 
 /** What is to be served of a slot, one after the other, until memory and file are what is published. */
-async function* steps(ca: CrlDirectoryWorld, place: Place, before: Held | undefined): AsyncGenerator<Held, undefined> {
+async function* steps(
+  ca: CrlDirectoryWorld,
+  place: Place & { readonly published: PublishedCrl },
+  standing: Held | undefined,
+): AsyncGenerator<Held, undefined> {
   const { published, file } = place;
-  const standing = before ?? (await heldInFile(ca, place));
-  if (standing && !before) yield standing;
   if (standing && standing.crl.number > published.number) return;
   const same = standing?.crl.sha256 === published.sha256;
   if (same && standing.state !== undefined && (await fileState(file)) === standing.state) return;
@@ -143,7 +197,7 @@ function unlike(): Fault {
  * What lies in a file: what is published, or another CRL of the slot that its authority signed, as after a restore of the database. Anything
  * else is told and left aside.
  */
-async function heldInFile(ca: CrlDirectoryWorld, { slot, published, file: path }: Place): Promise<Held | undefined> {
+async function heldInFile(ca: CrlDirectoryWorld, { slot, file: path }: Place): Promise<Held | undefined> {
   const file = await openCrlFile(path);
   if (!file) return undefined;
   try {
@@ -151,7 +205,7 @@ async function heldInFile(ca: CrlDirectoryWorld, { slot, published, file: path }
     const body = octets > memoryOctets ? file.parts : Buffer.concat(await Array.fromAsync(file.parts()));
     if (body instanceof Uint8Array) file.release();
     const fields =
-      sha256 === published.sha256 ? published : await readFields(ca, slot, body instanceof Uint8Array ? () => once(body) : body);
+      sha256 === slot.published?.sha256 ? slot.published : await readFields(ca, slot, body instanceof Uint8Array ? () => once(body) : body);
     if (fields) return { crl: { ...fields, sha256, octets, body }, state, ...(!(body instanceof Uint8Array) && { file }) };
     ca.events.tell("error", "crl.file.refused", { crl: slot.path, file: path, sha256 });
   } catch (cause) {

@@ -8,7 +8,7 @@ import { type Ca, openCa } from "../../src/ca/ca.ts";
 import { listCrlSlots } from "../../src/ca/crl-store.ts";
 import { issue } from "../../src/ca/issue.ts";
 import { openAuthorities } from "../../src/ca/open-authorities.ts";
-import { openCrls } from "../../src/ca/publish-due-crls.ts";
+import { openCrls, publishFirstCrls } from "../../src/ca/publish-due-crls.ts";
 import { revoke } from "../../src/ca/revoke.ts";
 import { timekeeper } from "../../src/ca/timekeeper.ts";
 import { crlParts } from "../../src/ca/crl-parts.ts";
@@ -45,6 +45,7 @@ export async function crlGround(crlShards: Readonly<Record<string, number>> = {}
     const world = { database, hsm, clock, random, events, node: "test", authorities, ownHost: undefined, crlShards: shards };
     const ca = { ...(await openCa({ ...world, guard: (sql) => sql`true` })), timekeeper: timekeeper(clock, undefined) };
     await openCrls(ca);
+    await publishFirstCrls(ca, "issuing");
     return ca;
   };
   const [ca, other] = [await start(), await start()];
