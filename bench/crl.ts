@@ -28,8 +28,7 @@ type Publication = {
   readonly seconds: number;
   /** Longest time that the service's event loop was held, in milliseconds. */
   readonly stallMs: number;
-  /** Memory of the service's process before, and the most that it had on the way. */
-  readonly rssBeforeMegabytes: number;
+  /** The most memory that the service's process had on the way. */
   readonly rssMegabytes: number;
   readonly cpuSeconds: CpuSeconds;
 };
@@ -38,6 +37,8 @@ type CrlReport = {
   readonly circumstances: Machine & { readonly rounds: number };
   readonly ours: readonly Publication[];
   readonly octets: number;
+  /** Memory of the service's process before it had published anything of this size. */
+  readonly rssAtStartMegabytes: number;
   readonly openssl: readonly Peer[];
   readonly go: readonly Peer[];
   readonly verifySeconds: number;
@@ -56,6 +57,7 @@ export async function measureCrl({ directory, quick, tell }: Part): Promise<void
     { url: (await runningEmbedded(service.dataDirectory)) ?? "", poolSize: 2, deadlineMs: 600_000, statementTimeoutMs: 600_000 },
     { events: { tell: () => undefined, measure: () => undefined } },
   );
+  const rssAtStartMegabytes = await mostMemory(service.processId);
   tell(`${entries} revocations are being recorded`);
   const first = await published(database);
   await record(database, 1, entries - rounds);
@@ -72,7 +74,7 @@ export async function measureCrl({ directory, quick, tell }: Part): Promise<void
   }
   const file = join(service.dataDirectory, "crl", `${authority}.crl`);
   const verifySeconds = await verify(file, await issuerFile(place, database));
-  const whole: CrlReport = { ...report, octets: (await stat(file)).size, verifySeconds };
+  const whole: CrlReport = { ...report, octets: (await stat(file)).size, rssAtStartMegabytes, verifySeconds };
   const text = `# A CRL of ${entries.toLocaleString("en")} entries\n\n${table(whole)}\n`;
   await mkdir(join(checkout, "bench/report"), { recursive: true });
   await writeFile(join(checkout, "bench/report/crl.md"), text);
@@ -85,7 +87,6 @@ async function publication(service: Service, database: Database, number: number)
   const before = await published(database);
   const processes = [service.processId, (await postmaster(service.dataDirectory)) ?? service.processId];
   await writeFile(`/proc/${service.processId}/clear_refs`, "5");
-  const rssBeforeMegabytes = await mostMemory(service.processId);
   const [cpuBefore, metricsBefore] = [await cpuSeconds(processes), await metrics(service)];
   await record(database, number, number);
   await nextPublished(database, before);
@@ -94,7 +95,6 @@ async function publication(service: Service, database: Database, number: number)
   return {
     seconds: metricsAfter("chancery_crl_publish_seconds_sum") - metricsBefore("chancery_crl_publish_seconds_sum"),
     stallMs: metricsAfter("nodejs_eventloop_lag_max_seconds") * 1000,
-    rssBeforeMegabytes,
     rssMegabytes: await mostMemory(service.processId),
     cpuSeconds: Object.fromEntries(parts),
   };
@@ -134,7 +134,7 @@ function cpuOf(values: readonly Publication[], part: ProcessPart): string {
   return median(values.map(({ cpuSeconds: of }) => of[part] ?? 0)).toFixed(2);
 }
 
-function table({ circumstances, ours, octets, openssl, go, verifySeconds }: CrlReport): string {
+function table({ circumstances, ours, octets, rssAtStartMegabytes, openssl, go, verifySeconds }: CrlReport): string {
   const seconds = medianOf(ours, "seconds");
   const stall = medianOf(ours, "stallMs");
   const rss = Math.max(...ours.map(({ rssMegabytes }) => rssMegabytes));
@@ -158,7 +158,7 @@ function table({ circumstances, ours, octets, openssl, go, verifySeconds }: CrlR
   return [
     markdown(rows),
     "",
-    `Median of ${circumstances.rounds}, contestants alternating (RSS: the most of all rounds; the service had ${medianOf(ours, "rssBeforeMegabytes").toFixed(0)} MB before it began); ${circumstances.cores} cores shared with PostgreSQL and the token's host; half of the entries have a reason, ${octets} octets.`,
+    `Median of ${circumstances.rounds}, contestants alternating (RSS: the most of all rounds; the service had ${rssAtStartMegabytes.toFixed(0)} MB when it was started); ${circumstances.cores} cores shared with PostgreSQL and the token's host; half of the entries have a reason, ${octets} octets.`,
     `CPU of ours: service ${cpuOf(ours, "service")} s, PostgreSQL ${cpuOf(ours, "PostgreSQL")} s, token's host ${cpuOf(ours, "HSM host")} s. Stalls are told within 10 ms.`,
     `openssl verifies the signature and reads the whole in ${verifySeconds.toFixed(1)} s.`,
     aimsList([
