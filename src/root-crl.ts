@@ -30,18 +30,18 @@ export type AgreedRestore = {
 
 /**
  * Lets the CRLs of an authority go on from a database that was restored from a backup, beside a running service or without one.
- * @throws Fault `notFound` when none is held, `busy` while revocations are being taken over; for a root as `renewRootCrl`
+ * @throws Fault `notFound` when none is held, `busy` while revocations are being taken over, unless that is given up; for a root as `renewRootCrl`
  */
 export async function agreeToRestore(
   config: Config,
-  { slug, reason }: { readonly slug: string; readonly reason: string },
+  { slug, reason, withoutTakeOver }: { readonly slug: string; readonly reason: string; readonly withoutTakeOver: boolean },
   overrides: Overrides = {},
 ): Promise<AgreedRestore> {
   await using stack = new AsyncDisposableStack();
   const world = { ...(await openWorldBeside(config, overrides, stack)), config };
   const authorities = await openAuthorities(world.database, config.statusUrl);
   const principal = `host:${process.geteuid?.() ?? "unknown"}`;
-  const released = await releaseCrls(world, { authority: slug, principal, reason });
+  const released = await releaseCrls(world, { authority: slug, principal, reason, withoutTakeOver });
   if (authorities.get(slug)?.kind !== "root") return { released };
   return { released, crl: await withToken(world, authorities, (root) => publishRootCrl(root, slug)) };
 }

@@ -98,10 +98,17 @@ export async function listCrlHolds(sql: Sql): Promise<CrlHold[]> {
   }));
 }
 
-/** Held, taken over → free, of an authority's slots. @returns their paths. */
-export async function releaseCrlHolds({ sql }: Tx, authority: string): Promise<string[]> {
-  const rows = await sql<{ path: string }[]>`
-    update crl_hold h set released_at = clock_timestamp() from crl_slot s
-    where s.path = h.path and s.authority = ${authority} and h.released_at is null and h.taken_over is not null returning h.path`;
-  return rows.map(({ path }) => path).toSorted();
+/**
+ * Held, taken over → free, of an authority's slots; `givenUp`: those too that are not taken over, which then never are.
+ * @returns their paths, and which were given up.
+ */
+export async function releaseCrlHolds({ sql }: Tx, authority: string, givenUp: boolean): Promise<{ path: string; givenUp: boolean }[]> {
+  return await sql<{ path: string; givenUp: boolean }[]>`
+    with held as materialized (
+      select h.path, h.taken_over is null as "givenUp" from crl_hold h join crl_slot s using (path)
+      where s.authority = ${authority} and h.released_at is null and (h.taken_over is not null or ${givenUp}) for update of h
+    ), released as (
+      update crl_hold h set released_at = clock_timestamp(), taken_over = coalesce(h.taken_over, 0) from held where h.path = held.path
+    )
+    select path, "givenUp" from held order by path`;
 }

@@ -91,21 +91,34 @@ export async function readCrlHolds({ database }: { readonly database: Pick<Datab
   return await database.read(listCrlHolds);
 }
 
-/** Who agrees that an authority's CRLs go on from a restored database, and why. */
-export type Release = { readonly authority: string; readonly principal: string; readonly reason: string };
+/**
+ * Who agrees that an authority's CRLs go on from a restored database, and why. `withoutTakeOver`: also those whose revocations are not taken
+ * over, since the file that lists them is lost.
+ */
+export type Release = {
+  readonly authority: string;
+  readonly principal: string;
+  readonly reason: string;
+  readonly withoutTakeOver?: boolean;
+};
 
 /**
  * Lets an authority's CRLs be published again; durable with its audit record on return.
  * @returns the slots that were held.
- * @throws Fault `notFound` when none is; `busy` while revocations are still being taken over
+ * @throws Fault `notFound` when none is; `busy` while revocations are still being taken over, unless that is given up
  */
 export async function releaseCrls(
   world: AuditWorld & { readonly database: Database },
-  { authority, principal, reason }: Release,
+  { authority, principal, reason, withoutTakeOver = false }: Release,
 ): Promise<readonly CrlHold[]> {
   const held = (await readCrlHolds(world)).filter((hold) => hold.authority === authority);
   const open = held.find(({ takenOver }) => takenOver === undefined);
-  if (open) throw new Fault("busy", `the revocations that ${open.path} lists are being taken over: try again in a moment`);
+  if (open && !withoutTakeOver) {
+    throw new Fault(
+      "busy",
+      `the revocations that ${open.path} lists are being taken over by the instance that has the file: try again in a moment; where the file is lost for good, --without-take-over gives them up: docs/OPERATIONS.md, After a restore`,
+    );
+  }
   if (held.length === 0) {
     throw new Fault(
       "notFound",
@@ -113,8 +126,9 @@ export async function releaseCrls(
     );
   }
   await world.database.transact(async (tx) => {
-    for (const crl of await releaseCrlHolds(tx, authority)) {
-      await record(world, tx, { operation: "crl.release", namespace: "/", principal, outcome: "success", object: { crl, reason } });
+    for (const { path: crl, givenUp } of await releaseCrlHolds(tx, authority, withoutTakeOver)) {
+      const object = { crl, reason, ...(givenUp && { withoutTakeOver: true }) };
+      await record(world, tx, { operation: "crl.release", namespace: "/", principal, outcome: "success", object });
     }
   });
   return held;

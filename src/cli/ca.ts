@@ -52,11 +52,15 @@ function addCrl(ca: Command, shell: Shell): void {
     ],
   })
     .option("--after-restore", "let CRLs go on that are held since the database is older than they are; needs --reason")
+    .option(
+      "--without-take-over",
+      "with --after-restore, where the file of a CRL is lost for good: give up what it lists and the database lacks",
+    )
     .option("--reason <text>", "why the database is older, in one line: it stands in the audit log")
     .option("--config <file>", "YAML file with options; the environment wins over it")
-    .action(async (slug: string, { config: file, json, afterRestore, reason }: CrlOptions) => {
-      if (afterRestore || reason !== undefined)
-        return await agree(shell, slug, { file, json, reason: requiredReason(afterRestore, reason) });
+    .action(async (slug: string, { config: file, json, afterRestore, withoutTakeOver = false, reason }: CrlOptions) => {
+      if (afterRestore || withoutTakeOver || reason !== undefined)
+        return await agree(shell, slug, { file, json, withoutTakeOver, reason: requiredReason(afterRestore, reason) });
       const config = await readConfig(shell, file);
       const { renewRootCrl } = await import("../root-crl.ts");
       const { number, thisUpdate, nextUpdate, entries, sha256 } = await renewRootCrl(config, slug);
@@ -72,31 +76,38 @@ function addCrl(ca: Command, shell: Shell): void {
     });
 }
 
-type CrlOptions = { config?: string; json?: boolean; afterRestore?: boolean; reason?: string };
+type CrlOptions = { config?: string; json?: boolean; afterRestore?: boolean; withoutTakeOver?: boolean; reason?: string };
 
 function requiredReason(afterRestore: boolean | undefined, reason: string | undefined): string {
-  if (!afterRestore) throw new Fault("malformed", "--reason goes with --after-restore");
+  if (!afterRestore) throw new Fault("malformed", "--reason and --without-take-over go with --after-restore");
   if (reason === undefined || !/^[^\p{Cc}]{1,200}$/u.test(reason.trim())) {
     throw new Fault("malformed", "--after-restore needs --reason TEXT, one line of at most 200 characters");
   }
   return reason.trim();
 }
 
+type Agreement = {
+  readonly file: string | undefined;
+  readonly json: boolean | undefined;
+  readonly reason: string;
+  readonly withoutTakeOver: boolean;
+};
+
 /** Lets the CRLs of an authority go on after a restore; a root's next one is made at once. */
-async function agree(
-  shell: Shell,
-  slug: string,
-  { file, json, reason }: { readonly file: string | undefined; readonly json: boolean | undefined; readonly reason: string },
-): Promise<void> {
+async function agree(shell: Shell, slug: string, { file, json, ...given }: Agreement): Promise<void> {
   const config = await readConfig(shell, file);
   const { agreeToRestore } = await import("../root-crl.ts");
-  const { released, crl } = await agreeToRestore(config, { slug, reason });
+  const { released, crl } = await agreeToRestore(config, { slug, ...given });
   const document = {
     authority: slug,
-    released: released.map(({ path, number, takenOver }) => ({ crl: path, number: String(number), revocations: takenOver ?? 0 })),
+    released: released.map(({ path, number, takenOver }) => ({ crl: path, number: String(number), revocations: takenOver ?? null })),
     ...(crl && { number: String(crl.number), nextUpdate: shown(crl.nextUpdate) }),
   };
-  const rows = document.released.map(({ crl: path, number, revocations }) => [path, number, String(revocations)]);
+  const rows = document.released.map(({ crl: path, number, revocations }) => [
+    path,
+    number,
+    revocations === null ? "given up" : String(revocations),
+  ]);
   print(shell, { document, text: table(["CRL", "LOST NUMBER", "REVOCATIONS TAKEN OVER"], rows) }, json);
 }
 

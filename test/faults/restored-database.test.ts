@@ -117,7 +117,7 @@ test("nothing follows it before somebody agrees: neither for a new revocation no
   expect(BigInt(published[0]?.number ?? 0)).toBeLessThan(await numberOf(lastServed.get("issuing-1") ?? Buffer.alloc(0)));
   const refused = await run("ca", "crl", "root-1");
   expect([refused.exitCode === 0, refused.stderr]).toEqual([false, expect.stringContaining("--after-restore")]);
-  for (const args of [["--after-restore"], ["--reason", "test"], ["--after-restore", "--reason", " "]]) {
+  for (const args of [["--after-restore"], ["--reason", "test"], ["--without-take-over"], ["--after-restore", "--reason", " "]]) {
     expect((await run("ca", "crl", "issuing-1", ...args)).stderr).toContain("--after-restore");
   }
   expect((await run("ca", "crl", "issuing-1", "--reason", "test")).exitCode).not.toBe(0);
