@@ -44,24 +44,26 @@ export type ListedRevocation = { readonly serial: Uint8Array; readonly revokedAt
 /** One that the database lacked; `serial` in lower-case hex, `namespace` that of its certificate, "/" where the database has none. */
 export type TakenOver = { readonly serial: string; readonly namespace: string; readonly revokedAt: Date; readonly reason: number };
 
+type Scope = {
+  readonly authority: string;
+  readonly notAfter: Date;
+  readonly shardOf: (revocation: ListedRevocation) => number | undefined;
+};
+
 /**
  * Records the revocations of a CRL that the database lacks, and keyCompromise where it has another reason. @returns which.
- * @param scope the CRL's; `notAfter` stands for that of certificates which the database does not know.
+ * @param scope the CRL's; `notAfter` and `shardOf` stand for those of certificates which the database does not know.
  */
-export async function recordListedRevocations(
-  { sql }: Tx,
-  scope: { readonly authority: string; readonly shard: number | undefined; readonly notAfter: Date },
-  revocations: readonly ListedRevocation[],
-): Promise<TakenOver[]> {
+export async function recordListedRevocations({ sql }: Tx, scope: Scope, revocations: readonly ListedRevocation[]): Promise<TakenOver[]> {
   const { bytea, int4, time } = columns(sql, revocations);
   return await sql<TakenOver[]>`
     with listed as (
       select * from unnest(${bytea(({ serial }) => serial)}::bytea[], ${time(({ revokedAt }) => revokedAt)}::timestamptz[],
-        ${int4(({ reason }) => reason)}::int[]) as l (serial, revoked_at, reason)
+        ${int4(({ reason }) => reason)}::int[], ${int4((one) => scope.shardOf(one) ?? null)}::smallint[]) as l (serial, revoked_at, reason, shard)
     ), taken as (
       insert into revocation as r (authority, serial, revoked_at, reason, not_after, shard)
       select ${scope.authority}, l.serial, l.revoked_at, l.reason, coalesce(c.not_after, ${scope.notAfter.toISOString()}::timestamptz),
-        case when i.serial is null then ${scope.shard ?? null}::smallint else i.shard end
+        case when i.serial is null then l.shard else i.shard end
       from listed l
       left join certificate c on c.authority = ${scope.authority} and c.serial = l.serial
       left join issuance i on i.authority = ${scope.authority} and i.serial = l.serial

@@ -4,6 +4,7 @@ import type { Database, Tx } from "../database/connect.ts";
 import { Fault } from "../fault.ts";
 import { parseCertificate } from "../pki/certificate.ts";
 import type { CrlEntries } from "../pki/crl-entry.ts";
+import { crlShardOf, type Profile } from "../pki/profile.ts";
 import { readCrl } from "../pki/read-crl.ts";
 import type { Ca } from "./ca.ts";
 import { readAuthorityCertificate } from "./crl-entry-store.ts";
@@ -21,7 +22,7 @@ import type { CrlSlot } from "./crl-slot.ts";
 import type { ServedCrl } from "./served-crl.ts";
 
 /** What taking over stands on. */
-export type RestoredWorld = Pick<Ca, "database" | "events" | "clock" | "random" | "node">;
+export type RestoredWorld = Pick<Ca, "database" | "events" | "clock" | "random" | "node" | "authorities" | "profiles">;
 
 /** Revocations that one transaction records. */
 const batch = 200;
@@ -49,7 +50,12 @@ export async function takeOverCrl(world: RestoredWorld, slot: CrlSlot, crl: Serv
   if (!(await holdCrl(world, slot, crl))) return;
   const certificate = await database.read((sql) => readAuthorityCertificate(sql, authority));
   if (!certificate) throw new Fault("internal", `the authority of the CRL ${path} is not there`);
-  const scope = { authority, shard, notAfter: parseCertificate(certificate).notAfter };
+  const likely = shardsOf(world, authority);
+  const scope = {
+    authority,
+    notAfter: parseCertificate(certificate).notAfter,
+    shardOf: ({ serial }: ListedRevocation) => shard ?? (likely && crlShardOf(likely, Buffer.from(serial).toString("hex"))),
+  };
   const taken: TakenOver[] = [];
   for await (const revocations of batchesOf(crl.body)) {
     const lacked = await database.transact(async (tx) => {
@@ -143,6 +149,17 @@ export async function requireCrlNotHeld(world: { readonly database: Pick<Databas
     "refusedToStart",
     `${path} was published as number ${number}, which the database does not know: it was restored from a backup. See to it, then: ${releaseRemedy(authority)}`,
   );
+}
+
+/**
+ * A profile that tells in which shard a certificate is that the full CRL lists and the database does not know: where profiles are divided, all
+ * into as many. One that is in none, or was when there were others, is in a shard beside the full CRL, where it does no harm.
+ */
+function shardsOf({ authorities, profiles }: RestoredWorld, authority: string): Profile | undefined {
+  if (authorities.get(authority)?.kind !== "issuing") return undefined;
+  const divided = [...profiles.values()].flatMap(({ profile }) => (profile.crlShards === undefined ? [] : [profile]));
+  const [first] = divided;
+  return divided.every(({ crlShards }) => crlShards === first?.crlShards) ? first : undefined;
 }
 
 async function record(world: AuditWorld, tx: Tx, entry: AuditEntry): Promise<void> {

@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 import { recordCrlHold } from "../../src/ca/crl-hold-store.ts";
+import { listCrlSlots } from "../../src/ca/crl-store.ts";
 import { publishCrl } from "../../src/ca/publish-crl.ts";
-import { readCrlHolds, releaseCrls } from "../../src/ca/restored-crl.ts";
+import { readCrlHolds, releaseCrls, takeOverCrl } from "../../src/ca/restored-crl.ts";
 import { crlGround, standing } from "../support/crl-world.ts";
 
 test("a CRL whose file is lost before it was taken over is released by who gives up what it lists, which is in the audit log (XR-11)", async () => {
@@ -23,4 +24,38 @@ test("a CRL whose file is lost before it was taken over is released by who gives
   ]);
   crls.clock.aheadSeconds += 5;
   expect((await publishCrl(ca, "issuing-1"))?.number).toBeGreaterThan(lost.number);
+});
+
+test.for([
+  {
+    name: "into the shard of its serial number where all divided profiles have as many",
+    crlShards: { mtls: 4 },
+    path: "issuing-1",
+    shard: 2,
+  },
+  { name: "into none where they differ", crlShards: { mtls: 4, server: 3 }, path: "issuing-1", shard: null },
+  { name: "into that of the shard's CRL", crlShards: { mtls: 4, server: 3 }, path: "issuing-1/1", shard: 1 },
+])("a certificate that the database does not know comes from a CRL $name (XR-11)", async ({ crlShards, path, shard }) => {
+  await using crls = await crlGround(crlShards);
+  const { ca, clock } = crls;
+  const serial = Buffer.from("4a000000000000000000000000000006", "hex");
+  const scope = path === "issuing-1" ? null : 1;
+  await ca.database.read(
+    (sql) => sql`
+      insert into revocation (authority, serial, revoked_at, reason, not_after, shard)
+      values ('issuing-1', ${serial}, '2026-01-01T00:00:00Z', 4, '2090-01-01T00:00:00Z', ${scope})`,
+  );
+  clock.aheadSeconds += 2;
+  await publishCrl(ca, path);
+  const { der, ...published } = await standing(ca, path);
+  expect(published.entries).toBe(1);
+  await ca.database.read((sql) => sql`alter table revocation disable trigger user`);
+  await ca.database.read((sql) => sql`delete from revocation`);
+  await ca.database.read((sql) => sql`alter table revocation enable trigger user`);
+
+  const slot = (await ca.database.read(listCrlSlots)).find((one) => one.path === path);
+  if (!slot) throw new Error("there is no such slot");
+  await takeOverCrl(ca, slot, { ...published, number: published.number + 1n, body: der });
+  const rows = await ca.database.read((sql) => sql`select serial, shard from revocation`);
+  expect(rows.map((row) => ({ ...row }))).toEqual([{ serial, shard }]);
 });
