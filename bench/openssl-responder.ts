@@ -32,7 +32,7 @@ export async function startOpensslResponder({ directory }: OpensslAuthority, pro
   const names = ["-index", "index.txt", "-CA", "issuer.pem", "-rsigner", "responder.pem", "-rkey", "responder.key"];
   const several = processes > 1 ? ["-multi", String(processes)] : [];
   const words = ["ocsp", "-port", String(port), ...names, "-ndays", "1", ...several];
-  const child = spawn("openssl", words, { cwd: directory, stdio: ["ignore", "pipe", "pipe"], detached: true });
+  const child = spawn("openssl", words, { cwd: directory, stdio: ["ignore", "pipe", "pipe"] });
   const ended = once(child, "exit");
   // It tells of itself and of every request, and waits where nobody reads that. A connection that asks nothing would hold it up.
   child.stderr.resume();
@@ -43,8 +43,8 @@ export async function startOpensslResponder({ directory }: OpensslAuthority, pro
     port,
     processId: child.pid ?? 0,
     async [Symbol.asyncDispose]() {
-      // The whole group: one of several processes waits for the others to end, and passes nothing on until then.
-      if (child.pid !== undefined) process.kill(-child.pid, "SIGTERM");
+      // Several make a group of their own, whose first waits for the others to end and passes nothing on to them.
+      if (child.pid !== undefined) process.kill(processes > 1 ? -child.pid : child.pid, "SIGTERM");
       await ended;
     },
   };
