@@ -1,3 +1,4 @@
+import { Fault } from "../fault.ts";
 import type { Sql } from "../database/connection.ts";
 
 /** A key that seals nonces. `id` is one octet. */
@@ -18,11 +19,15 @@ export async function forgetNonceKeys(sql: Sql, before: Date): Promise<void> {
   await sql`delete from acme_nonce_key where created_at < ${before.toISOString()}`;
 }
 
-/** The epoch that stands, 4 octets; `proposed` when none does. */
+/** The epoch that stands, 4 octets; `proposed` is recorded where none does. @throws Fault `busy` when none comes to stand */
 export async function holdEpoch(sql: Sql, proposed: Uint8Array): Promise<Uint8Array> {
-  await sql`insert into acme_nonce_epoch (epoch) values (${proposed}) on conflict do nothing`;
-  const [row] = await sql<{ epoch: Uint8Array }[]>`select epoch from acme_nonce_epoch`;
-  return row?.epoch ?? proposed;
+  for (let tries = 0; tries < 5; tries++) {
+    await sql`insert into acme_nonce_epoch (epoch) values (${proposed}) on conflict do nothing`;
+    const [row] = await sql<{ epoch: Uint8Array }[]>`select epoch from acme_nonce_epoch`;
+    // Emptied between the two: what nobody recorded is no epoch.
+    if (row) return row.epoch;
+  }
+  throw new Fault("busy", "no epoch of nonces comes to stand");
 }
 
 /** What spending one nonce needs: the slot and epoch it was minted in, and its octets. */

@@ -21,7 +21,7 @@ export type Nonces = {
    * @throws Fault `malformed` when it is not base64url (RFC 8555 §6.5.2).
    */
   readonly open: (nonce: string) => MintedNonce | undefined;
-  /** Told the epoch that a statement saw; none after a crash of the server. May be told late: an epoch that is over never comes back. */
+  /** Told the epoch that a statement saw; none after a crash of the server. May be told late: which one stands is read where it is not ours. */
   readonly sawEpoch: (epoch: Uint8Array | undefined) => Promise<void>;
   /** Reads keys and epoch anew, makes the next key when the newest is a day old, and empties the slot that is past its life. */
   readonly refresh: () => Promise<void>;
@@ -44,10 +44,26 @@ export async function openNonces({ database, clock, random }: NoncesWorld): Prom
   let epoch: Uint8Array = new Uint8Array(4);
   const over = new Set<string>();
 
-  const turnTo = (next: Uint8Array): void => {
-    if (over.has(hex(next)) || hex(next) === hex(epoch)) return;
+  let reading = Promise.resolve();
+  let waiting: Promise<void> | undefined;
+
+  const turn = async (): Promise<void> => {
+    const next = await database.read((sql) => holdEpoch(sql, random.bytes(4)));
+    if (hex(next) === hex(epoch)) return;
     over.add(hex(epoch));
+    over.delete(hex(next));
     epoch = next;
+  };
+  /** One after the other, so that the last to be read is the one that stands; whoever asks meanwhile shares the next reading. */
+  const readEpoch = (): Promise<void> => {
+    waiting ??= reading
+      .catch(() => {})
+      .then(() => {
+        waiting = undefined;
+        reading = turn();
+        return reading;
+      });
+    return waiting;
   };
   const refresh = async (): Promise<void> => {
     const now = clock.now();
@@ -59,7 +75,7 @@ export async function openNonces({ database, clock, random }: NoncesWorld): Prom
       await database.read((sql) => forgetNonceKeys(sql, new Date(now.getTime() - 2 * keyLifeMs)));
       keys = await readKeys(database);
     }
-    turnTo(await database.read((sql) => holdEpoch(sql, random.bytes(4))));
+    await readEpoch();
     const past = pastSlot(now);
     if (past !== undefined) await database.read((sql) => emptySlot(sql, past));
   };
@@ -90,7 +106,7 @@ export async function openNonces({ database, clock, random }: NoncesWorld): Prom
       return { slot: slotAt(mintedMs), epoch: minted, nonce: head };
     },
     sawEpoch: async (seen) => {
-      turnTo(seen ?? (await database.read((sql) => holdEpoch(sql, random.bytes(4)))));
+      if (seen === undefined || hex(seen) !== hex(epoch)) await readEpoch();
     },
     refresh,
   };

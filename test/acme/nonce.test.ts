@@ -270,6 +270,18 @@ describe("after a crash of the database, which empties unlogged tables (AN-2, S-
     expect(await a.spend(a.nonces.mint())).toBe(true);
   });
 
+  test("word of an epoch that came and went meanwhile does not take the place of the one that stands", async () => {
+    await using world = await pair();
+    const { a, b } = world;
+    await crash(world);
+    await b.nonces.refresh();
+    const passed = octets(b.nonces.mint()).subarray(1, 5);
+    await crash(world);
+    await a.nonces.refresh();
+    await a.nonces.sawEpoch(passed);
+    expect(await a.spend(a.nonces.mint())).toBe(true);
+  });
+
   test("ten crashes while two instances spend: no nonce is accepted twice", async () => {
     await using world = await pair();
     const { a, b } = world;
