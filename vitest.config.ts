@@ -10,7 +10,14 @@ const withoutService = [
 ];
 
 /** Tests that kill, cut and take away, each with services of its own: they wait for starts, time-outs and leases. `npm run test:faults`. */
-const withFaults = ["test/crash/**/*.test.ts", "test/faults/**/*.test.ts", "test/hsm/trouble.test.ts", "test/custody/generate.test.ts"];
+const withFaults = [
+  "test/crash/**/*.test.ts",
+  "test/faults/**/*.test.ts",
+  "test/hsm/{trouble,start}.test.ts",
+  "test/custody/generate.test.ts",
+  "test/database/embedded.test.ts",
+  "test/net/validator-client.test.ts",
+];
 
 export default defineConfig({
   test: {
