@@ -13,7 +13,8 @@ const withoutService = [
 const withFaults = [
   "test/crash/**/*.test.ts",
   "test/faults/**/*.test.ts",
-  "test/hsm/{trouble,start}.test.ts",
+  "test/hsm/{trouble,start,return-value-reaction}.test.ts",
+  "test/cli/doctor.test.ts",
   "test/custody/generate.test.ts",
   "test/database/embedded.test.ts",
   "test/net/validator-client.test.ts",
