@@ -2,24 +2,10 @@ import { expect, test } from "vitest";
 import { recordCrlHold, recordCrlTakenOver } from "../../src/ca/crl-hold-store.ts";
 import { publishCrl } from "../../src/ca/publish-crl.ts";
 import { publishDueCrls } from "../../src/ca/publish-due-crls.ts";
-import type { Hsm } from "../../src/ports/hsm.ts";
 import { releaseCrls } from "../../src/ca/restored-crl.ts";
 import { crlGround, standing } from "../support/crl-world.ts";
+import { failpoints } from "../support/failpoints.ts";
 import { rewritten } from "../support/rewritten-statement.ts";
-
-/** The token, which gives its signature over a CRL when `act` has ended. */
-const signingAfter = (hsm: Hsm, act: () => Promise<void>): Hsm =>
-  new Proxy(hsm, {
-    get(target, property) {
-      const value: unknown = Reflect.get(target, property, target);
-      if (property !== "signParts") return typeof value === "function" ? value.bind(target) : value;
-      return async (...args: Parameters<Hsm["signParts"]>) => {
-        const signature = await target.signParts(...args);
-        await act();
-        return signature;
-      };
-    },
-  });
 
 test.for([
   { name: "is not published", withoutLock: false },
@@ -37,7 +23,8 @@ test.for([
   const release = Promise.withResolvers<void>();
   const hold = { number: before.number + 1_000_000n, thisUpdate: before.thisUpdate, sha256: "00".repeat(32) };
   let holding: Promise<void> = Promise.resolve();
-  const hsm = signingAfter(ca.hsm, async () => {
+  const points = failpoints(async (point) => {
+    if (point !== "signParts:after") return;
     holding = other.database.transact(async (tx) => {
       expect(await recordCrlHold(tx, "issuing-1", hold)).toBe(true);
       held.resolve();
@@ -47,7 +34,7 @@ test.for([
   });
   const lock = "select from crl_slot where path = ? for update";
   const database = withoutLock ? rewritten(ca.database, [{ find: lock, put: "select from crl_slot where path = ?" }]) : ca.database;
-  const publishing = publishCrl({ ...ca, database, hsm }, "issuing-1").then(
+  const publishing = publishCrl({ ...ca, database, hsm: points.hsm(ca.hsm) }, "issuing-1").then(
     () => "published",
     () => "refused",
   );
